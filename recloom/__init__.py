@@ -1,0 +1,54 @@
+"""recloom learns what people will want next from what they did before."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recloom.compare import Comparison, compare
+    from recloom.data.dataset import Dataset, prepare
+    from recloom.data.simulate import Shop, simulate
+    from recloom.errors import InputError
+    from recloom.run import Run, load, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Comparison": "recloom.compare",
+    "Dataset": "recloom.data.dataset",
+    "InputError": "recloom.errors",
+    "Run": "recloom.run",
+    "Shop": "recloom.data.simulate",
+    "compare": "recloom.compare",
+    "load": "recloom.run",
+    "prepare": "recloom.data.dataset",
+    "simulate": "recloom.data.simulate",
+    "train": "recloom.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the heavy parts when they are first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'recloom' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, "__version__"])
+
+
+__all__ = [
+    "Comparison",
+    "Dataset",
+    "InputError",
+    "Run",
+    "Shop",
+    "__version__",
+    "compare",
+    "load",
+    "prepare",
+    "simulate",
+    "train",
+]

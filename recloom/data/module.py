@@ -1,0 +1,161 @@
+"""Batches of like length, cut by equal numbers of targets, gathered without Python per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.dataset import Dataset
+from recloom.data.windows import Windows, WindowsOf
+from recloom.errors import InputError
+
+CHUNK = 16
+"""Rows are sorted by length inside shuffled chunks of this many average batches."""
+
+
+def gather(items: NDArray[np.int32], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Slices `items[start:stop]` as right-padded rows, `(rows, longest)` int64."""
+    at = start[:, None] + np.arange(int((stop - start).max(initial=0)))
+    return np.where(at < stop[:, None], items[np.minimum(at, len(items) - 1)], 0).astype(np.int64)
+
+
+def window_batch(items: NDArray[np.int32], windows: Windows, rows: NDArray[np.int64]) -> SequenceBatch:
+    """The training batch of some windows."""
+    start, stop = windows.start[rows], windows.stop[rows]
+    inputs, targets = gather(items, start, stop - 1), gather(items, start + 1, stop)
+    ignored = windows.first_target[rows] - start - 1
+    if ignored.any():
+        targets[np.arange(targets.shape[1]) < ignored[:, None]] = 0
+    return SequenceBatch(*(torch.from_numpy(x) for x in (windows.users[rows], inputs, targets)))
+
+
+class TrainingBatches:
+    """One epoch of training batches; sized, and the same for the same seed and epoch.
+
+    Rows are shuffled, sorted by length inside chunks (up, down, up, so that where two chunks meet long
+    rows meet long ones), and cut so that every batch holds the same number of *targets*: with a fixed
+    number of users a batch of short histories would weigh each of its targets many times more.
+
+    Args:
+        items: flat item array.
+        windows: the rows to train on.
+        batch_size: how many average rows' targets a batch holds.
+        grouping: "length" (as above) or "random" (batches of `batch_size` random rows).
+        rank, world: this process and the number of processes; batches are dealt out in turn.
+    """
+
+    def __init__(
+        self,
+        items: NDArray[np.int32],
+        windows: Windows,
+        *,
+        batch_size: int = 256,
+        seed: int = 1,
+        grouping: str = "length",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if not len(windows):
+            raise InputError("training: no user has two actions before the held-out ones; nothing can be learnt")
+        if grouping not in ("length", "random"):
+            raise InputError(f"grouping={grouping!r} is not known; choose 'length' or 'random'")
+        self.items, self.windows, self.seed, self.grouping = items, windows, seed, grouping
+        self.batch_size, self.rank, self.world, self.epoch = batch_size, rank, world, 0
+        self.n_targets = int(windows.n_targets.sum())
+        per_batch = batch_size * self.n_targets / len(windows)
+        self.targets_per_batch = max(round(per_batch), 2 * int(windows.n_targets.max()))
+        rows = len(windows) if grouping == "random" else self.n_targets
+        self.n_batches = -(-rows // (batch_size if grouping == "random" else self.targets_per_batch))
+
+    def __len__(self) -> int:
+        return -(-self.n_batches // self.world)
+
+    def cuts(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The rows of every batch of an epoch, in the order of training."""
+        draw = np.random.default_rng((self.seed, epoch))
+        order = draw.permutation(len(self.windows))
+        if self.grouping == "random":
+            return np.split(order, range(self.batch_size, len(order), self.batch_size))
+        lengths, chunk = self.windows.lengths, CHUNK * self.batch_size
+        chunks = np.split(order, range(chunk, len(order), chunk))
+        order = np.concatenate([c[np.argsort(lengths[c] * (-1) ** k, kind="stable")] for k, c in enumerate(chunks)])
+        total = np.cumsum(self.windows.n_targets[order])
+        edges = np.searchsorted(total, np.arange(1, self.n_batches) * self.targets_per_batch)
+        batches = np.split(order, edges)
+        return [batches[k] for k in draw.permutation(len(batches))]
+
+    def __iter__(self) -> Iterator[SequenceBatch]:
+        cuts = self.cuts(self.epoch)
+        cuts += cuts[: len(self) * self.world - len(cuts)]  # every process makes the same number of steps
+        for rows in cuts[self.rank :: self.world]:
+            yield window_batch(self.items, self.windows, rows)
+
+
+def query_batches(
+    data: Dataset, part: str, length: int, users_per_batch: int = 1024
+) -> Iterator[tuple[NDArray[np.int64], SequenceBatch]]:
+    """The histories that an evaluation asks, rows of like length together.
+
+    Yields:
+        rows: int64 indices into the arrays of `data.split.valid` or `.test`.
+        batch: the latest `length` items of each of these inputs.
+    """
+    asked = data.split.valid if part == "valid" else data.split.test
+    start = np.maximum(asked.start, asked.stop - length)
+    order = np.argsort(asked.stop - start, kind="stable")
+    for begin in range(0, len(order), users_per_batch):
+        rows = order[begin : begin + users_per_batch]
+        items = gather(data.sequences.items, start[rows], asked.stop[rows])
+        yield rows, SequenceBatch(torch.from_numpy(asked.users[rows].astype(np.int64)), torch.from_numpy(items))
+
+
+def history_batch(histories: Sequence[NDArray[np.int64]], length: int) -> SequenceBatch:
+    """Histories of item indices (oldest first, none empty) as a batch of their latest `length` items."""
+    rows = [np.asarray(history, dtype=np.int64)[-length:] for history in histories]
+    items = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    for row, history in enumerate(rows):
+        items[row, : len(history)] = history
+    return SequenceBatch(torch.full((len(rows),), -1), torch.from_numpy(items))
+
+
+class SequenceData(L.LightningDataModule):
+    """The data of one training stage, for Lightning's Trainer.
+
+    Args:
+        data: prepared data with its split.
+        windows: how training histories are cut.
+        length: the most inputs a row holds, and the most items a query reads.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        windows: WindowsOf,
+        *,
+        length: int,
+        batch_size: int = 256,
+        seed: int = 1,
+        grouping: str = "length",
+    ) -> None:
+        super().__init__()
+        self.data, self.length, self.batch_size, self.seed, self.grouping = data, length, batch_size, seed, grouping
+        self.windows = windows(data.sequences, data.split.train_stop, length)
+        self.training: TrainingBatches | None = None
+
+    def train_dataloader(self) -> TrainingBatches:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        self.training = TrainingBatches(
+            self.data.sequences.items,
+            self.windows,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            grouping=self.grouping,
+            rank=rank,
+            world=world,
+        )
+        return self.training

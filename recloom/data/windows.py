@@ -1,0 +1,104 @@
+"""Which slices of a history become training samples.
+
+A window is a slice `items[start:stop]` of one user's training history. Its inputs are all of it but
+the last item; each input's target is the item after it. Only targets at or after `first_target` count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recloom.data.sequences import Sequences
+from recloom.errors import InputError
+
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Slices of the flat item array, one per training row.
+
+    Args:
+        users, start, stop, first_target: int64 `(rows,)`; positions are absolute in the flat array,
+            `start < first_target < stop`.
+    """
+
+    users: Int
+    start: Int
+    stop: Int
+    first_target: Int
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def lengths(self) -> Int:
+        """Inputs of each row."""
+        return self.stop - self.start - 1
+
+    @property
+    def n_targets(self) -> Int:
+        """Targets that count in each row."""
+        return self.stop - self.first_target
+
+
+class WindowsOf(Protocol):
+    """How a training history is cut: `(sequences, train_stop, length) -> Windows`."""
+
+    def __call__(self, sequences: Sequences, train_stop: Int, length: int) -> Windows: ...
+
+
+def whole(sequences: Sequences, train_stop: Int, length: int) -> Windows:
+    """One row per user: the latest `length` inputs, a target after each of them."""
+    begin = sequences.offsets[:-1]
+    users = np.flatnonzero(train_stop - begin >= 2)
+    stop = train_stop[users]
+    start = np.maximum(begin[users], stop - 1 - length)
+    return Windows(users, start, stop, start + 1)
+
+
+def prefixes(sequences: Sequences, train_stop: Int, length: int) -> Windows:
+    """One row per target: every prefix of every history (its latest `length` items) and the item after it."""
+    begin = sequences.offsets[:-1]
+    counts = np.maximum(train_stop - begin - 1, 0)
+    users = np.repeat(np.arange(len(begin)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    target = begin[users] + 1 + within
+    return Windows(users, np.maximum(begin[users], target - length), target + 1, target)
+
+
+def sliding(sequences: Sequences, train_stop: Int, length: int, step: int | None = None) -> Windows:
+    """Long histories in overlapping rows, so that every item is a target exactly once.
+
+    The latest row holds the last `length` inputs, the one before ends `step` items earlier, and so on;
+    a row counts only the targets that no later row covers. `step` defaults to half of `length`.
+    """
+    step = max(1, length // 2) if step is None else step
+    if not 1 <= step <= length:
+        raise InputError(f"windows: step must lie in 1..{length} (the length), not {step}")
+    begin = sequences.offsets[:-1]
+    targets = train_stop - begin - 1
+    counts = np.where(targets >= 1, 1 + np.maximum(0, -(-(targets - length) // step)), 0)
+    users = np.repeat(np.arange(len(begin)), counts)
+    back = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    stop = train_stop[users] - back * step
+    start = np.maximum(begin[users], stop - 1 - length)
+    earliest = back == counts[users] - 1
+    return Windows(users, start, stop, np.where(earliest, start + 1, stop - step))
+
+
+WINDOWS: dict[str, WindowsOf] = {"whole": whole, "prefixes": prefixes, "sliding": sliding}
+
+
+def get_windows(name: str, step: int | None = None) -> WindowsOf:
+    """A way of cutting by name; `step` is read by `sliding` alone."""
+    if name not in WINDOWS:
+        raise InputError(f"windows={name!r} is not known; choose one of {', '.join(WINDOWS)}")
+    if step is not None and name != "sliding":
+        raise InputError(f"step={step} belongs to windows='sliding'; windows={name!r} takes no step")
+    return partial(sliding, step=step) if name == "sliding" else WINDOWS[name]

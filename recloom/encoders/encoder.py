@@ -1,0 +1,38 @@
+"""What every encoder offers: vectors in, states out, and the contexts it can read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from recloom.errors import InputError
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a row of item vectors into a row of states.
+
+    Attributes:
+        contexts: which of "causal" (a state sees its own and earlier items) and "bidirectional" (a state
+            sees the whole row) the encoder can read.
+        dim: width of its inputs and states.
+        length: the most items a row may hold.
+    """
+
+    contexts: ClassVar[frozenset[str]]
+    dim: int
+    length: int
+
+    @abstractmethod
+    def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
+        """`vectors: (batch, length, dim)`, `valid: (batch, length)` -> states `(batch, length, dim)`."""
+
+    def require(self, context: str) -> None:
+        """Raise an `InputError` unless this encoder reads the context."""
+        if context not in self.contexts:
+            can = ", ".join(sorted(self.contexts))
+            raise InputError(
+                f"{type(self).__name__} cannot read a {context!r} context; it reads {can}. "
+                f"Choose another encoder or another context."
+            )

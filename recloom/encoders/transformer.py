@@ -1,0 +1,90 @@
+"""The transformer encoder with learned positions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recloom.encoders.encoder import Encoder
+from recloom.errors import InputError
+from recloom.nn.transformer_blocks import EPS, BertBlock, OriginalBlock
+
+BLOCKS: dict[str, type[BertBlock] | type[OriginalBlock]] = {"bert": BertBlock, "original": OriginalBlock}
+
+
+class Transformer(Encoder):
+    """Self-attention blocks over item vectors plus learned positions.
+
+    Args:
+        dim, layers, heads: width, number of blocks, heads in each.
+        length: the longest row, and the number of positions.
+        dropout: rate on the embedded input and on every sub-layer.
+        attention_dropout: rate on the attention weights; `dropout` if None.
+        block: "bert" (post-norm, GELU, width 4d; the S3-Rec family) or "original" (the SASRec paper: query
+            normalised only, ReLU, width d, item vectors scaled by the square root of `dim`, a final norm).
+        inner: width of the feed-forward; 4d or d by the block if None.
+        positions: "from_start" counts from the oldest item (RecBole's family), "from_end" from the newest
+            (S3-Rec's family, which pads on the left).
+        std: standard deviation of the initial weights; biases start at 0.
+    """
+
+    contexts: ClassVar[frozenset[str]] = frozenset({"causal", "bidirectional"})
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        layers: int = 2,
+        heads: int = 2,
+        length: int = 50,
+        dropout: float = 0.5,
+        attention_dropout: float | None = None,
+        block: str = "bert",
+        inner: int | None = None,
+        positions: str = "from_start",
+        std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if block not in BLOCKS:
+            raise InputError(f"block={block!r} is not known; choose one of {', '.join(BLOCKS)}")
+        if positions not in ("from_start", "from_end"):
+            raise InputError(f"positions={positions!r} is not known; choose 'from_start' or 'from_end'")
+        for name, value in (("layers", layers), ("length", length)):
+            if value < 1:
+                raise InputError(f"{name}={value}: at least 1 is needed")
+        self.dim, self.length, self.dropout = dim, length, dropout
+        self.original, self.from_end = block == "original", positions == "from_end"
+        self.position = nn.Embedding(length, dim)
+        self.norm = nn.LayerNorm(dim, 1e-8 if self.original else EPS)
+        wide = inner or (dim if self.original else 4 * dim)
+        rate = dropout if attention_dropout is None else attention_dropout
+        self.blocks = nn.ModuleList(BLOCKS[block](dim, heads, dropout, rate, wide) for _ in range(layers))
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, 0, std)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
+        self.require(context)
+        longest = vectors.shape[1]
+        if longest > self.length:
+            raise InputError(f"a row of {longest} items is longer than length={self.length} of this encoder")
+        states = (vectors * self.dim**0.5 if self.original else vectors) + self.positions(valid)
+        if not self.original:
+            states = self.norm(states)
+        states = F.dropout(states, self.dropout, self.training)
+        for block in self.blocks:
+            states = block(states, valid, context == "causal")
+        return self.norm(states) if self.original else states
+
+    def positions(self, valid: Tensor) -> Tensor:
+        """Position vectors, `(length, dim)` counted from the start, `(batch, length, dim)` from the end."""
+        longest = valid.shape[1]
+        if not self.from_end:
+            return self.position.weight[:longest]
+        at = self.length - valid.sum(1, keepdim=True) + torch.arange(longest, device=valid.device)
+        return self.position(at.clamp_(max=self.length - 1))

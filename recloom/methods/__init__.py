@@ -1,0 +1,70 @@
+"""One paper a file. To add a method, write its file and one line in `METHODS`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from recloom.data.catalog import Catalog
+from recloom.errors import InputError
+from recloom.methods import pop, repeat_recent, sasrec
+from recloom.training import Stage
+
+METHODS: dict[str, Callable[..., list[Stage]]] = {
+    "pop": pop.build,
+    "repeat-recent": repeat_recent.build,
+    "sasrec": sasrec.build,
+}
+
+
+def get_build(name: str) -> Callable[..., list[Stage]]:
+    """The `build` of a method by name; an `InputError` names the closest ones."""
+    if name not in METHODS:
+        close = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError(f"method {name!r} is not known; {hint}The methods are {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def arguments(name: str) -> dict[str, Any]:
+    """The arguments of a method's `build` and their defaults."""
+    parameters = inspect.signature(get_build(name)).parameters
+    return {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
+    """Build a method's stages; an unknown argument is an `InputError` that names it and its nearest relative."""
+    known = arguments(name)
+    for key, value in numbers.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise InputError(f"{name} has no argument {key!r}; {hint}It has {', '.join(known) or 'none'}")
+        default = known[key]
+        if isinstance(default, (bool, int, float, str)) and not _fits(value, default):
+            raise InputError(f"{name}: {key}={value!r} should be a {type(default).__name__}, like its default {default!r}")
+    return get_build(name)(catalog, **numbers)
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, (int, float)) if isinstance(default, float) else isinstance(value, type(default))
+
+
+def describe() -> list[dict[str, Any]]:
+    """Name, paper, year, needs and file of every method, as rows of a table."""
+    rows = []
+    for name, function in METHODS.items():
+        module = sys.modules[function.__module__]
+        about = module.ABOUT
+        file = f"recloom/methods/{Path(str(module.__file__)).name}"
+        rows.append({"name": name, "paper": about.paper, "year": about.year, "needs": about.needs, "file": file})
+    return rows
+
+
+__all__ = ["METHODS", "arguments", "build", "describe", "get_build"]

@@ -1,0 +1,6 @@
+"""Blocks. They know no items and no batches."""
+
+from recloom.nn.attention import SelfAttention
+from recloom.nn.transformer_blocks import BertBlock, OriginalBlock
+
+__all__ = ["BertBlock", "OriginalBlock", "SelfAttention"]

@@ -1,0 +1,46 @@
+"""Multi-head self-attention over right-padded rows."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recloom.errors import InputError
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention with separate query and key inputs.
+
+    Args:
+        dim: width of the inputs and outputs.
+        heads: number of heads; must divide `dim`.
+        dropout: rate on the attention weights while training.
+
+    Causal attention needs no padding mask: rows are right-padded, so a real position never sees padding.
+    Bidirectional attention hides padded keys; no row is empty, so none is fully hidden.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if dim % heads:
+            raise InputError(f"dim={dim} is not a multiple of heads={heads}; choose heads that divide dim")
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, asking: Tensor, read: Tensor, valid: Tensor, causal: bool) -> Tensor:
+        """`asking, read: (batch, length, dim)`, `valid: (batch, length)` -> `(batch, length, dim)`."""
+        batch, length, dim = asking.shape
+        if asking is read:  # one product instead of two
+            weight = torch.cat([self.query.weight, self.key_value.weight])
+            bias = torch.cat([self.query.bias, self.key_value.bias])
+            projected = F.linear(asking, weight, bias)
+        else:
+            projected = torch.cat([self.query(asking), self.key_value(read)], dim=-1)
+        query, key, value = projected.view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        mask = None if causal else valid[:, None, None, :]
+        rate = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=rate, is_causal=causal)
+        return self.output(mixed.transpose(1, 2).reshape(batch, length, dim))

@@ -1,0 +1,19 @@
+"""States to a scalar."""
+
+from recloom.objectives.softmax import full_softmax
+from recloom.objectives.next_item import (
+    NextItem,
+    bayesian_personalised_ranking,
+    binary_cross_entropy,
+    generalised_binary_cross_entropy,
+    sampled_softmax,
+)
+
+__all__ = [
+    "NextItem",
+    "bayesian_personalised_ranking",
+    "binary_cross_entropy",
+    "full_softmax",
+    "generalised_binary_cross_entropy",
+    "sampled_softmax",
+]

@@ -1,0 +1,256 @@
+"""Reproduce the numbers of recipe files: train each seed, evaluate on test, write `results/`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recloom import methods
+from recloom.data.dataset import Dataset, prepare
+from recloom.data.files import write_atomically
+from recloom.environment import code_version, hardware, versions
+from recloom.errors import InputError
+from recloom.evaluation import get_protocol
+from recloom.results import write_table
+from recloom.run import Run, train
+
+FORMAT = 1
+CUTOFFS = (5, 10, 20)
+SEEDS = (1, 2, 3)
+KEYS = {"method", "protocols", "seeds", "numbers", "published"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe file, `recipes/<dataset>/<name>.toml`.
+
+    Args:
+        file: where it was read.
+        method: a name from `recloom.methods.METHODS`.
+        protocols: every protocol its runs are evaluated under.
+        numbers: arguments of the method's `build`.
+        seeds: seeds trained when none are asked for.
+        published: rows to compare with, by protocol: metric values and their `source`.
+    """
+
+    file: Path
+    method: str
+    protocols: tuple[str, ...] = ("full-mask",)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = SEEDS
+    published: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> str:
+        return self.file.resolve().parent.name
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    @property
+    def digest(self) -> str:
+        """Of all that changes a number: the method, its arguments with their defaults, the protocols."""
+        content = [self.method, {**methods.arguments(self.method), **self.numbers}, sorted(self.protocols)]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_recipe(file: str | Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises:
+        InputError: not there, not TOML, an unknown key, method, argument or protocol.
+    """
+    path = Path(file)
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: recipe not readable: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not readable as TOML: {error}") from error
+    unknown = sorted(set(content) - KEYS)
+    if unknown or "method" not in content:
+        found = f"unknown key {unknown[0]!r}" if unknown else "no method"
+        raise InputError(f"{path}: {found}; a recipe has method, protocols, seeds, [numbers] and [published.<protocol>]")
+    recipe = Recipe(
+        path,
+        content["method"],
+        tuple(content.get("protocols", ["full-mask"])),
+        content.get("numbers", {}),
+        tuple(content.get("seeds", SEEDS)),
+        content.get("published", {}),
+    )
+    for name in recipe.protocols:
+        get_protocol(name)
+    for name in set(recipe.published) - set(recipe.protocols):
+        raise InputError(f"{path}: [published.{name!r}] is not among its protocols {', '.join(recipe.protocols)}")
+    known = methods.arguments(recipe.method)
+    for name in set(recipe.numbers) - set(known):
+        raise InputError(f"{path}: {recipe.method} has no argument {name!r}; it has {', '.join(known) or 'none'}")
+    return recipe
+
+
+def data_folder(given: str | Path | None) -> Path:
+    """The folder of data sets: what is given, else the environment variable RECLOOM_DATA."""
+    found = given or os.environ.get("RECLOOM_DATA")
+    if not found:
+        raise InputError("give the folder of data sets with --data FOLDER, or set the environment variable RECLOOM_DATA")
+    folder = Path(found)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; --data (or RECLOOM_DATA) names the folder that holds <dataset>/")
+    return folder
+
+
+def read_data(folder: Path, name: str) -> Dataset:
+    """Prepare `<folder>/<name>/{interactions,items}.parquet` as it is: no user or item is filtered away."""
+    log, items = folder / name / "interactions.parquet", folder / name / "items.parquet"
+    if not log.exists():
+        have = ", ".join(sorted(path.parent.name for path in folder.glob("*/interactions.parquet"))) or "no data set"
+        raise InputError(f"data set {name!r}: {log} does not exist; {folder} holds {have}")
+    return prepare(log, items=items if items.exists() else None, min_user=0, min_item=0)
+
+
+def reproduce(
+    files: Sequence[str | Path],
+    *,
+    data: str | Path | None = None,
+    seeds: Sequence[int] | None = None,
+    out: str | Path = "results",
+    work: str | Path = "runs/reproduce",
+    keep: bool = False,
+    again: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+    say: Callable[[str], object] = lambda line: None,
+) -> list[Path]:
+    """Train and evaluate recipes, one seed at a time; return the result files.
+
+    A result is written whole after each seed, so that a stopped command continues with the next one; a seed
+    stopped while it trains continues from its last epoch.
+
+    Args:
+        files: recipe files.
+        data: folder of data sets; RECLOOM_DATA if None.
+        seeds: instead of those of the recipes.
+        out: folder of results; `out/<dataset>/<recipe>.json`, and `out/README.md` with the table of them all.
+        work: where runs are kept while they train.
+        keep: keep the trained runs there.
+        again: also train seeds that have a result of the same recipe.
+        say: receives one line of progress at a time.
+    """
+    folder, recipes, written = data_folder(data), [read_recipe(file) for file in files], []
+    opened: tuple[str, Dataset] | None = None
+    for recipe in recipes:
+        if opened is None or opened[0] != recipe.dataset:
+            opened = recipe.dataset, read_data(folder, recipe.dataset)
+        dataset, file = opened[1], Path(out) / recipe.dataset / f"{recipe.name}.json"
+        result = _opened(file, recipe, dataset)
+        for seed in seeds or recipe.seeds:
+            if str(seed) in result["seeds"] and not again:
+                say(f"{recipe.dataset}/{recipe.name} seed {seed}: there already")
+                continue
+            say(f"{recipe.dataset}/{recipe.name} seed {seed}: {recipe.method} on {len(dataset.user_ids):,} users")
+            place = Path(work) / recipe.dataset / f"{recipe.name}-{recipe.digest}-seed{seed}"
+            if again:
+                shutil.rmtree(place, ignore_errors=True)
+            began, version = time.perf_counter(), code_version()
+            run = train(recipe.method, dataset, out=place, seed=seed, device=device, progress=progress, **recipe.numbers)
+            entry = {"wall_seconds": round(time.perf_counter() - began, 1), **version, **measure(run, recipe)}
+            result["seeds"] = dict(sorted({**result["seeds"], str(seed): entry}.items(), key=lambda pair: int(pair[0])))
+            _write(file, result)
+            written.append(file)
+            if not keep:
+                shutil.rmtree(place, ignore_errors=True)
+            say(f"{recipe.dataset}/{recipe.name} seed {seed}: {summary(entry)}")
+            write_table(Path(out))
+    write_table(Path(out))
+    return list(dict.fromkeys(written))
+
+
+def measure(run: Run, recipe: Recipe) -> dict[str, Any]:
+    """What is written of one seed: metrics with 95 % intervals under every protocol, selection, cost, place."""
+    measured = {}
+    for name in recipe.protocols:
+        evaluation = run.evaluate(name, CUTOFFS)
+        measured[name] = {
+            "metrics": {key: float(value) for key, value in evaluation.metrics().items()},
+            "intervals": {key: [float(low), float(high)] for key, (low, high) in evaluation.intervals().items()},
+            "users": len(evaluation.ranks),
+        }
+    return {
+        "protocols": measured,
+        **_training(run),
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+
+
+def summary(entry: dict[str, Any]) -> str:
+    """One line on one seed."""
+    parts = [
+        f"{name} HR@10 {found['metrics']['HR@10']:.4f} NDCG@10 {found['metrics']['NDCG@10']:.4f}"
+        for name, found in entry["protocols"].items()
+    ]
+    cost = f"{entry['epochs']} epochs, {entry['wall_seconds']:.0f} s"
+    return "; ".join([*parts, cost])
+
+
+def _training(run: Run) -> dict[str, Any]:
+    """Epochs and seconds of training, and the validation value that selected the weights (None if nothing did)."""
+    history = run.history
+    empty = {"epochs": 0, "train_seconds": 0.0, "valid_seconds": 0.0, "selected": None}
+    if history.is_empty():
+        return empty
+    last = history.filter(history["stage"] == history["stage"].max())
+    selected = None
+    if "valid/NDCG@10" in last.columns:
+        best = last.row(int(last["valid/NDCG@10"].arg_max() or 0), named=True)
+        selected = {"metric": "NDCG@10", "protocol": "full-mask", "value": best["valid/NDCG@10"], "epoch": best["epoch"]}
+    return {
+        "epochs": history.height,
+        "train_seconds": round(float(history["train_seconds"].sum()), 1),
+        "valid_seconds": round(float(history["valid_seconds"].sum()), 1),
+        "selected": selected,
+    }
+
+
+def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """The result file as far as it holds for this recipe and data; without seeds where it does not."""
+    result: dict[str, Any] = {
+        "format": FORMAT,
+        "dataset": recipe.dataset,
+        "recipe": recipe.name,
+        "method": recipe.method,
+        "numbers": {k: v for k, v in {**methods.arguments(recipe.method), **recipe.numbers}.items() if v is not None},
+        "digest": recipe.digest,
+        "data": {
+            "fingerprint": data.fingerprint,
+            "users": data.n_users,
+            "items": data.n_items,
+            "actions": len(data.sequences.items),
+            "split": data.split.name,
+        },
+        "published": recipe.published,
+        "seeds": {},
+    }
+    if file.exists():
+        before = json.loads(file.read_text())
+        if all(before.get(key) == result[key] for key in ("format", "digest", "data")):
+            result["seeds"] = before["seeds"]
+            if before["published"] != recipe.published:
+                _write(file, {**result})
+    return result
+
+
+def _write(file: Path, result: dict[str, Any]) -> None:
+    write_atomically(file, lambda temporary: temporary.write_text(json.dumps(result, indent=2) + "\n"))

@@ -1,0 +1,246 @@
+"""Train a method on a data set; a run is what training leaves: a folder that evaluates and recommends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import tomli_w
+import torch
+from safetensors.torch import load_file
+
+from recloom import methods
+from recloom.data.catalog import Catalog
+from recloom.data.dataset import Dataset
+from recloom.data.files import folder_atomically, write_atomically
+from recloom.errors import InputError
+from recloom.evaluation import Evaluation
+from recloom.recommend import Recommendations, Recommender
+from recloom.training import Method, TrainOptions, evaluate, fit
+from recloom.training.fit import save_weights
+
+FORMAT = 1
+WORK = "training"
+
+
+class Run:
+    """A trained method with its catalog and recipe.
+
+    Attributes:
+        method: the trained method.
+        catalog: of the data it was trained on.
+        recipe: format, method, numbers, options and data of the run, as in `recipe.toml`.
+        path: its folder.
+    """
+
+    def __init__(self, path: Path, method: Method, catalog: Catalog, recipe: dict[str, Any], data: Dataset | None = None):
+        self.path, self.method, self.catalog, self.recipe, self._data = path, method, catalog, recipe, data
+        self._recommender: Recommender | None = None
+
+    def __repr__(self) -> str:
+        return f"Run({self.recipe['method']!r}, items={self.catalog.n_items:,}, path={str(self.path)!r})"
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """One row an epoch: losses, validation values, seconds. Empty for methods that only count."""
+        files = sorted(self.path.glob("history-*.csv"))
+        frames = [pl.read_csv(file).with_columns(stage=pl.lit(int(file.stem[8:]))) for file in files]
+        return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
+
+    def data(self, given: Dataset | str | Path | None = None, *, any_data: bool = False) -> Dataset:
+        """The data to evaluate on: what is given, else what the run was trained on.
+
+        Raises:
+            InputError: it is not to be found, or is not the data of the run (unless `any_data`).
+        """
+        wanted = self.recipe["data"]
+        if given is None and self._data is not None:
+            return self._data
+        source = given if given is not None else wanted.get("path")
+        if source is None:
+            raise InputError(f"{self.path}: the run was trained on data held in memory; give the data to evaluate on")
+        data = source if isinstance(source, Dataset) else Dataset.load(Path(source))
+        if not any_data and data.fingerprint != wanted["fingerprint"]:
+            raise InputError(
+                f"{self.path} was trained on data with fingerprint {wanted['fingerprint']}, but {data.path or 'this data'} "
+                f"has {data.fingerprint}. Evaluate on the data of the run, or say any_data=True if you mean it."
+            )
+        if data.n_items != self.catalog.n_items:
+            raise InputError(f"the run knows {self.catalog.n_items} items and the data {data.n_items}; they must be the same")
+        return data
+
+    def evaluate(
+        self,
+        protocol: str = "full-mask",
+        k: Sequence[int] = (5, 10, 20),
+        part: str = "test",
+        data: Dataset | str | Path | None = None,
+        *,
+        any_data: bool = False,
+        **options: Any,
+    ) -> Evaluation:
+        """Rank the held-out items; see `recloom.training.evaluate` for the arguments."""
+        found = self.data(data, any_data=any_data)
+        return evaluate(self.method, found, part, protocol, k, name=self.recipe["method"], **options)
+
+    def recommender(self) -> Recommender:
+        """Histories in, items out, with the catalogue encoded once."""
+        if self._recommender is None:
+            self._recommender = Recommender(self.method, self.catalog)
+        return self._recommender
+
+    def recommend(
+        self, histories: Any = None, k: int = 10, *, users: Iterable[Any] | None = None, **options: Any
+    ) -> Recommendations:
+        """Recommend for raw histories, or for users of the data by id (their whole history is read).
+
+        Args:
+            histories: lists of item ids, oldest first, or a frame of actions.
+            users: ids of users of the run's data, instead of histories.
+            options: `filter_seen`, `allow`, `deny` of `Recommender.recommend`.
+        """
+        if (histories is None) == (users is None):
+            raise InputError("recommend: give either histories or users")
+        if users is not None:
+            ids = list(users)
+            data = self.data()
+            rows = [data.user_index(user) for user in ids]
+            offsets, items = data.sequences.offsets, data.sequences.items
+            histories = [self.catalog.decode(items[offsets[row] : offsets[row + 1]]) for row in rows]
+            options["user_ids"] = ids
+        return self.recommender().recommend(histories, k, **options)
+
+    def similar(self, item: Any, k: int = 10) -> pl.DataFrame:
+        """The items nearest to one item."""
+        return self.recommender().similar(item, k)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run to another folder: all that `load` needs."""
+        target = Path(folder)
+        with folder_atomically(target) as temporary:
+            _write(temporary, self.method, self.catalog, self.recipe)
+            for file in self.path.glob("history-*.csv"):
+                shutil.copy(file, temporary)
+        return target
+
+
+def train(
+    method: str,
+    data: Dataset | str | Path,
+    *,
+    out: str | Path | None = None,
+    seed: int = 1,
+    device: str = "auto",
+    devices: int = 1,
+    progress: bool = True,
+    tensorboard: bool = False,
+    mixed_precision: bool = False,
+    **numbers: Any,
+) -> Run:
+    """Train a method and return its run.
+
+    Args:
+        method: a name from `recloom.methods.METHODS`.
+        data: prepared data, or the folder it was saved in.
+        out: folder of the run; a temporary one if None. A folder that holds an unfinished run of the same
+            recipe is continued; one that holds a finished run of it is loaded.
+        seed: makes the result, all of it, together with the recipe.
+        device: "auto", "cpu" or "cuda"; `devices`: how many processes or cards.
+        progress: show a progress bar.
+        tensorboard: also write TensorBoard logs.
+        mixed_precision: bf16 autocast of the whole step, for CUDA.
+        numbers: arguments of the method's `build`, such as `dim=64, epochs=30`.
+
+    Raises:
+        InputError: an unknown method or argument, or a folder that holds something else.
+    """
+    data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
+    options = TrainOptions(seed, device, devices, "bf16-mixed" if mixed_precision else "32-true", progress, tensorboard)
+    options.accelerator()
+    if devices > 1 and out is None:
+        raise InputError("devices > 1 starts several processes, which need one folder; give out=FOLDER")
+    torch.manual_seed(seed)
+    stages = methods.build(method, data.catalog, **numbers)
+    recipe = {
+        "format": FORMAT,
+        "method": method,
+        "numbers": {key: value for key, value in {**methods.arguments(method), **numbers}.items() if value is not None},
+        "training": {"seed": seed, "mixed_precision": mixed_precision},
+        "data": {"fingerprint": data.fingerprint} | ({"path": str(data.path.resolve())} if data.path else {}),
+    }
+    path = Path(tempfile.mkdtemp(prefix="recloom-run-")) if out is None else Path(out)
+    if (path / "model.safetensors").exists():
+        _same_recipe(path, recipe)
+        return load(path, data)
+    if path.exists() and any(path.iterdir()):
+        _same_recipe(path, recipe)
+    write_atomically(path / "recipe.toml", lambda file: file.write_text(tomli_w.dumps(recipe)))
+    data.catalog.save(path)
+    trained = fit(stages, data, path / WORK, options)
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        for index in range(len(stages)):
+            history = path / WORK / f"stage-{index}" / "history.csv"
+            if history.exists():
+                shutil.copy(history, path / f"history-{index}.csv")
+        save_weights(trained, path / "model.safetensors")
+        shutil.rmtree(path / WORK, ignore_errors=True)
+    return Run(path, trained, data.catalog, recipe, data)
+
+
+def load(folder: str | Path, data: Dataset | None = None) -> Run:
+    """Open a run: `build` is called again and the weights are filled in. Nothing is unpickled.
+
+    Raises:
+        InputError: the folder is no finished run, or of a later format.
+    """
+    path = Path(folder)
+    recipe = read_recipe(path)
+    if not (path / "model.safetensors").exists():
+        raise InputError(f"{path} holds a run that has not finished; run the same `recloom train` again to continue it")
+    catalog = Catalog.load(path)
+    method = methods.build(recipe["method"], catalog, **recipe["numbers"])[-1].method
+    weights = load_file(path / "model.safetensors")
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{path / 'model.safetensors'} does not fit {path / 'recipe.toml'}: {error}") from error
+    return Run(path, method.eval(), catalog, recipe, data)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The recipe of a run folder."""
+    file = path / "recipe.toml"
+    if not file.exists():
+        raise InputError(f"{path} is not a run: it has no recipe.toml. `recloom train METHOD DATA -o {path}` makes one")
+    try:
+        recipe = tomllib.loads(file.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file}: not readable as TOML: {error}") from error
+    if recipe.get("format") != FORMAT:
+        raise InputError(f"{file}: format {recipe.get('format')!r}, but this version reads {FORMAT}; upgrade recloom")
+    return recipe
+
+
+def _same_recipe(path: Path, recipe: dict[str, Any]) -> None:
+    """Refuse to continue somebody else's folder."""
+    found = read_recipe(path)
+    for table in ("method", "numbers", "training"):
+        if found[table] != recipe[table]:
+            raise InputError(
+                f"{path} already holds a run of another recipe ({table}: {found[table]}, asked for {recipe[table]}); "
+                f"choose another folder or delete it"
+            )
+    if found["data"]["fingerprint"] != recipe["data"]["fingerprint"]:
+        raise InputError(f"{path} already holds a run on other data; choose another folder or delete it")
+
+
+def _write(folder: Path, method: Method, catalog: Catalog, recipe: dict[str, Any]) -> None:
+    catalog.save(folder)
+    (folder / "recipe.toml").write_text(tomli_w.dumps(recipe))
+    save_weights(method, folder / "model.safetensors")

@@ -1,0 +1,101 @@
+"""What watches a training run: seeding, validation, the history file, one progress bar."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import polars as pl
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from recloom.data.dataset import Dataset
+from recloom.data.files import write_atomically
+from recloom.data.module import SequenceData
+from recloom.training.evaluate import evaluate
+from recloom.training.method import Method
+
+
+class SeedEveryEpoch(L.Callback):
+    """Sets every source of randomness from (seed, stage, epoch), so that a resumed run repeats an undisturbed one."""
+
+    def __init__(self, seed: int, stage: int) -> None:
+        self.seed, self.stage = seed, stage
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data: SequenceData = trainer.datamodule  # type: ignore[attr-defined]
+        assert data.training is not None and isinstance(pl_module, Method)
+        data.training.epoch = trainer.current_epoch
+        state = torch.Generator().manual_seed(self.seed)
+        for step in (self.stage, trainer.current_epoch, trainer.global_rank):
+            state.manual_seed(int(torch.randint(2**62, (1,), generator=state)) + step)
+        draw = int(torch.randint(2**62, (1,), generator=state))
+        torch.manual_seed(draw)
+        pl_module.generator.manual_seed(draw + 1)
+
+
+class Validate(L.Callback):
+    """Ranks the validation items after each epoch, logs the values, and keeps them in `history.csv`.
+
+    Every process ranks all users, so the values are the same everywhere and need no exchange.
+    """
+
+    def __init__(self, data: Dataset, folder: Path, monitor: str | None) -> None:
+        self.data, self.file, self.monitor = data, folder / "history.csv", monitor
+        self.rows: list[dict[str, float]] = []
+        self.began = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Method)
+        row: dict[str, float] = {"epoch": trainer.current_epoch, **pl_module.epoch_losses()}
+        trained = time.perf_counter()
+        if self.monitor is not None:
+            result = evaluate(pl_module, self.data, "valid", exact=False, lists=False, name=type(pl_module).__name__)
+            row |= {f"valid/{name}": value for name, value in result.metrics().items()}
+        pl_module.log_dict({name: value for name, value in row.items() if name != "epoch"})
+        row |= {"train_seconds": trained - self.began, "valid_seconds": time.perf_counter() - trained}
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            write_atomically(self.file, lambda temporary: pl.DataFrame(self.rows).write_csv(temporary))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+class ProgressBar(L.Callback):
+    """One bar over all epochs of a stage, with the latest loss and the best validation value."""
+
+    def __init__(self, name: str, monitor: str | None) -> None:
+        self.name, self.monitor, self.best, self.task = name, monitor, float("-inf"), TaskID(0)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"),
+            TimeRemainingColumn(), TextColumn("{task.fields[values]}"),
+        )  # fmt: skip
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        done = trainer.current_epoch
+        self.task = self.bar.add_task(self.name, total=trainer.max_epochs, completed=done, values="")
+        self.bar.start()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        text = f"loss {values.get('loss/total', float('nan')):.3f}"
+        if self.monitor is not None:
+            now = values[f"valid/{self.monitor}"]
+            self.best = max(self.best, now)
+            text += f"  valid {self.monitor} {now:.4f}, best {self.best:.4f}"
+        self.bar.update(self.task, advance=1, values=text)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.bar.stop()

@@ -1,0 +1,135 @@
+"""Train a list of stages in a folder, so that a killed run continues where it was."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from safetensors.torch import load_file, save_file
+
+from recloom.data.dataset import Dataset
+from recloom.data.files import write_atomically
+from recloom.data.module import SequenceData
+from recloom.errors import InputError
+from recloom.training.callbacks import ProgressBar, SeedEveryEpoch, Validate
+from recloom.training.method import Method
+from recloom.training.stage import Stage
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How training runs; nothing here belongs to the method.
+
+    Args:
+        seed: of weights, batches, dropout, views and negatives.
+        device: "auto", "cpu" or "cuda".
+        devices: processes (CPU) or cards (CUDA), by Lightning's launcher.
+        precision: Lightning's, such as "32-true" or "bf16-mixed".
+        progress: show the progress bar.
+        tensorboard: also log for TensorBoard.
+    """
+
+    seed: int = 1
+    device: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+    progress: bool = True
+    tensorboard: bool = False
+
+    def accelerator(self) -> str:
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise InputError(f"device={self.device!r} is not known; choose 'auto', 'cpu' or 'cuda'")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device='cuda' was asked for, but torch sees no CUDA device; `recloom doctor` shows why")
+        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+
+
+def fit(stages: Sequence[Stage], data: Dataset, folder: Path, options: TrainOptions) -> Method:
+    """Train the stages in order and return the last one's method, holding its selected weights.
+
+    A finished stage leaves `stage-<i>.safetensors`; a stage under way leaves a checkpoint after each
+    epoch. A second call with the same folder loads the first, continues from the second, and ends at
+    the numbers an undisturbed run ends at.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, stage in enumerate(stages):
+        done = folder / f"stage-{index}.safetensors"
+        if done.exists():
+            stage.method.load_state_dict(load_file(done))
+        elif stage.epochs:
+            _train(stage, index, data, folder / f"stage-{index}", options)
+            save_weights(stage.method, done)
+    return stages[-1].method.eval()
+
+
+def save_weights(method: Method, file: Path) -> None:
+    """All parameters and buffers, as safetensors."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    write_atomically(file, lambda temporary: save_file(weights, temporary))
+
+
+def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: TrainOptions) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    module = SequenceData(
+        data,
+        stage.windows,
+        length=stage.method.length,
+        batch_size=stage.batch_size,
+        seed=options.seed * 1000 + index,
+        grouping=stage.grouping,
+    )
+    keep = ModelCheckpoint(
+        folder,
+        filename="best-{epoch}",
+        monitor=None if stage.monitor is None else f"valid/{stage.monitor}",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+    )
+    callbacks: list[L.Callback] = [SeedEveryEpoch(options.seed, index), Validate(data, folder, stage.monitor), keep]
+    if stage.monitor is not None:
+        stop = EarlyStopping(f"valid/{stage.monitor}", mode="max", patience=stage.patience, check_on_train_epoch_end=True)
+        callbacks.insert(2, stop)
+    if options.progress:
+        callbacks.insert(2, ProgressBar(stage.name, stage.monitor))
+    last = folder / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        _trainer(stage, folder, callbacks, options).fit(
+            stage.method, datamodule=module, ckpt_path=last if last.exists() else None, weights_only=True
+        )
+    if stage.monitor is not None and keep.best_model_path:
+        best = torch.load(keep.best_model_path, map_location="cpu", weights_only=True)
+        stage.method.load_state_dict(best["state_dict"])
+
+
+def _trainer(stage: Stage, folder: Path, callbacks: list[L.Callback], options: TrainOptions) -> L.Trainer:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logger: Any = False
+    if options.tensorboard:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(str(folder), name="", version="tensorboard")
+    return L.Trainer(
+        accelerator=options.accelerator(),
+        devices=options.devices,
+        precision=options.precision,  # type: ignore[arg-type]
+        max_epochs=stage.epochs,
+        logger=logger,
+        callbacks=callbacks,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=stage.gradient_clip if stage.method.automatic_optimization else None,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=1_000_000,
+    )

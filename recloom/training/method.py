@@ -1,0 +1,101 @@
+"""What every method is: a training step, and two matrices (or scores) once it is trained."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from recloom.data.batch import SequenceBatch
+from recloom.training.backbone import Backbone
+from recloom.training.optimizers import MakeOptimizer, adam
+
+
+class Method(L.LightningModule, ABC):
+    """A method of sequential recommendation. Subclasses are final.
+
+    One method is abstract, `training_step`; three may be replaced: `queries`, `catalogue` and
+    `configure_optimizers`. A trained method is two matrices, and the score of an item is the largest dot
+    product over the intents of `queries(batch)`. A method that has no such vectors sets
+    `ranks_by = "scores"` and replaces `score` instead.
+
+    Args:
+        backbone: items and encoder; None for methods that have none.
+        length: the most recent items a query reads; the encoder's if None.
+        make_optimizer: applied to all parameters by `configure_optimizers`.
+
+    Attributes:
+        generator: source of all random draws in views and samplers, seeded anew every epoch.
+    """
+
+    ranks_by: ClassVar[str] = "vectors"
+    backbone: Backbone
+
+    def __init__(
+        self, backbone: Backbone | None = None, *, length: int | None = None, make_optimizer: MakeOptimizer | None = None
+    ) -> None:
+        super().__init__()
+        if backbone is not None:
+            self.backbone = backbone
+            length = length or backbone.encoder.length
+        self.length = length or 1
+        self.make_optimizer = make_optimizer or adam()
+        self._generator: torch.Generator | None = None
+        self._totals: dict[str, Tensor] = {}
+        self._steps = 0
+
+    @abstractmethod
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Any:
+        """One step on a batch: the paper's algorithm."""
+
+    def queries(self, batch: SequenceBatch) -> Tensor:
+        """What each history asks for, `(batch, intents, dim)`: here the state at its last item."""
+        return batch.last(self.backbone(batch.items))[:, None]
+
+    def catalogue(self) -> Tensor:
+        """What each item offers, `(n_items + 2, dim)`."""
+        return self.backbone.items.table()
+
+    def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
+        """Scores of candidates, `(batch, candidates)`.
+
+        Args:
+            items: `(candidates,)` for all rows, or `(batch, candidates)`.
+        """
+        queries, table = self.queries(batch), self.catalogue()[items]
+        if items.dim() == 1:
+            return (queries @ table.t()).amax(1)
+        return torch.einsum("bkd,bcd->bkc", queries, table).amax(1)
+
+    def configure_optimizers(self) -> Any:
+        return self.make_optimizer(self.parameters())
+
+    def total(self, weights: Mapping[str, float] | None = None, **terms: Tensor) -> Tensor:
+        """The weighted sum of the terms; each is recorded by name and its epoch mean logged as `loss/<name>`.
+
+        A weight of 0 switches its term off exactly; a term without a weight counts once.
+        """
+        weights = weights or {}
+        used = {name: term for name, term in terms.items() if weights.get(name, 1.0) != 0}
+        loss = torch.stack([weights.get(name, 1.0) * term for name, term in used.items()]).sum()
+        for name, term in [*used.items(), ("total", loss)]:
+            kept = self._totals.get(name)
+            self._totals[name] = term.detach() if kept is None else kept + term.detach()
+        self._steps += 1
+        return loss
+
+    def epoch_losses(self) -> dict[str, float]:
+        """Means of the recorded terms since the last call."""
+        means = {f"loss/{name}": float(total) / max(self._steps, 1) for name, total in self._totals.items()}
+        self._totals, self._steps = {}, 0
+        return means
+
+    @property
+    def generator(self) -> torch.Generator:
+        if self._generator is None or self._generator.device.type != self.device.type:
+            self._generator = torch.Generator(self.device)
+        return self._generator

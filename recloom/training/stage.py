@@ -1,0 +1,41 @@
+"""A stage of training: a method and how it is trained. `fit` runs a list of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recloom.data.windows import WindowsOf, whole
+from recloom.errors import InputError
+from recloom.training.method import Method
+
+
+@dataclass
+class Stage:
+    """One method and its schedule.
+
+    Args:
+        method: what is trained; stages may share a backbone.
+        epochs: the most epochs; 0 for methods that only count.
+        windows: how training histories are cut into rows.
+        batch_size: how many average rows' targets a batch holds.
+        grouping: "length" (rows of like length, equal targets a batch) or "random".
+        monitor: validation metric that selects the epoch kept and stops early; None keeps the last epoch.
+        patience: epochs without a better value before training stops.
+        gradient_clip: largest norm of the gradient; None for no clipping.
+        name: of the stage, in logs and files.
+    """
+
+    method: Method
+    epochs: int
+    windows: WindowsOf = whole
+    batch_size: int = 256
+    grouping: str = "length"
+    monitor: str | None = "NDCG@10"
+    patience: int = 10
+    gradient_clip: float | None = None
+    name: str = "train"
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 0), ("batch_size", 1), ("patience", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}={getattr(self, name)} must be at least {least}")

@@ -1,0 +1,85 @@
+"""What every path through the transformer must keep: causality, indifference to padding, honest refusals."""
+
+import pytest
+import torch
+
+from recloom.encoders import Transformer
+from recloom.errors import InputError
+
+DIM = 16
+PATHS = [(block, positions) for block in ("bert", "original") for positions in ("from_start", "from_end")]
+
+
+def encode(encoder, vectors, lengths, context="causal"):
+    valid = torch.arange(vectors.shape[1]) < torch.tensor(lengths)[:, None]
+    with torch.no_grad():
+        return encoder.eval()(vectors * valid[..., None], valid, context)
+
+
+@pytest.fixture(params=PATHS, ids="-".join)
+def encoder(request):
+    torch.manual_seed(0)
+    block, positions = request.param
+    return Transformer(DIM, layers=2, heads=2, length=12, block=block, positions=positions, std=0.3)
+
+
+def test_a_later_item_never_changes_an_earlier_causal_state(encoder):
+    vectors = torch.randn(3, 9, DIM)
+    changed = vectors.clone()
+    changed[:, 6] = torch.randn(3, DIM)
+    before, after = encode(encoder, vectors, [9, 9, 9]), encode(encoder, changed, [9, 9, 9])
+    torch.testing.assert_close(before[:, :6], after[:, :6])
+    assert (before[:, 6:] - after[:, 6:]).abs().amax(-1).min() > 1e-3, "later states must see it"
+
+
+def test_a_bidirectional_state_sees_later_items(encoder):
+    vectors = torch.randn(1, 5, DIM)
+    changed = vectors.clone()
+    changed[:, 4] = torch.randn(1, DIM)
+    before, after = (encode(encoder, v, [5], "bidirectional") for v in (vectors, changed))
+    assert (before[:, 0] - after[:, 0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("context", ["causal", "bidirectional"])
+def test_more_padding_changes_nothing(encoder, context):
+    vectors = torch.randn(2, 10, DIM)
+    short, long = encode(encoder, vectors[:, :6], [4, 6], context), encode(encoder, vectors, [4, 6], context)
+    torch.testing.assert_close(short[0, :4], long[0, :4])
+    torch.testing.assert_close(short[1], long[1, :6])
+
+
+def test_positions_count_from_the_side_they_say():
+    torch.manual_seed(0)
+    vectors = torch.randn(1, 6, DIM)
+    for positions, same_last in (("from_end", True), ("from_start", False)):
+        encoder = Transformer(DIM, length=12, positions=positions, std=0.3)
+        valid = torch.ones(1, 6, dtype=torch.bool)
+        whole, tail = encoder.positions(valid).expand(1, -1, -1), encoder.positions(valid[:, 1:]).expand(1, -1, -1)
+        assert torch.equal(whole[0, -1], tail[0, -1]) == same_last
+        assert encode(encoder, vectors, [6]).shape == (1, 6, DIM)
+
+
+def test_order_matters(encoder):
+    vectors = torch.randn(1, 5, DIM)
+    swapped = vectors[:, [1, 0, 2, 3, 4]]
+    assert (encode(encoder, vectors, [5])[:, -1] - encode(encoder, swapped, [5])[:, -1]).abs().max() > 1e-4
+
+
+def test_parameter_count_of_the_published_shape():
+    encoder = Transformer(64, layers=2, heads=2, length=50)
+    block = 4 * (64 * 64 + 64) + (64 * 256 + 256) + (256 * 64 + 64) + 2 * 128
+    assert sum(p.numel() for p in encoder.parameters()) == 50 * 64 + 128 + 2 * block
+
+
+@pytest.mark.parametrize("wrong", [{"heads": 3}, {"block": "gpt"}, {"positions": "middle"}, {"layers": 0}])
+def test_impossible_shapes_are_refused_by_name(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Transformer(DIM, **wrong)
+
+
+def test_a_context_it_cannot_read_and_a_row_too_long_are_refused():
+    encoder = Transformer(DIM, length=4)
+    with pytest.raises(InputError, match="sideways"):
+        encode(encoder, torch.randn(1, 3, DIM), [3], "sideways")
+    with pytest.raises(InputError, match="length=4"):
+        encode(encoder, torch.randn(1, 5, DIM), [5])

@@ -1,0 +1,193 @@
+"""Every next-item loss against a slow float64 reference written from its paper."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from recloom.data.batch import SequenceBatch
+from recloom.errors import InputError
+from recloom.objectives import (
+    NextItem,
+    bayesian_personalised_ranking,
+    binary_cross_entropy,
+    full_softmax,
+    generalised_binary_cross_entropy,
+    sampled_softmax,
+)
+from recloom.objectives.next_item import LOSSES
+
+N, DIM, ITEMS, K = 37, 8, 23, 5
+
+
+@pytest.fixture
+def parts():
+    draw = torch.Generator().manual_seed(0)
+    states = torch.randn(N, DIM, generator=draw, dtype=torch.float64, requires_grad=True)
+    table = torch.randn(ITEMS + 2, DIM, generator=draw, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(1, ITEMS + 1, (N,), generator=draw)
+    negatives = torch.randint(1, ITEMS + 1, (N, K), generator=draw)
+    return states, table, targets, negatives
+
+
+def sigma(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def test_full_softmax_equals_the_double_loop(parts):
+    states, table, targets, _ = parts
+    s, e = states.detach().numpy(), table.detach().numpy()
+    slow = 0.0
+    for n in range(N):
+        scores = [float(s[n] @ e[i]) for i in range(1, ITEMS + 1)]
+        slow -= scores[int(targets[n]) - 1] - math.log(sum(math.exp(x) for x in scores))
+    assert full_softmax(states, table, targets).item() == pytest.approx(slow / N, rel=1e-6)
+
+
+@pytest.mark.parametrize("rows_at_once", [16, 20, 64])
+def test_full_softmax_gradients_equal_autograds_however_it_is_chunked(parts, rows_at_once, monkeypatch):
+    states, table, targets, _ = parts
+    monkeypatch.setattr("recloom.objectives.softmax.LOGITS_PER_CHUNK", rows_at_once * ITEMS)
+    got = torch.autograd.grad(3 * full_softmax(states, table, targets), [states, table])
+    plain = torch.nn.functional.cross_entropy(states @ table[1:-1].t(), targets - 1)
+    for mine, theirs in zip(got, torch.autograd.grad(3 * plain, [states, table]), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+    assert got[1][0].abs().sum() == 0 and got[1][-1].abs().sum() == 0, "padding and mask must not learn"
+
+
+def test_full_softmax_in_bf16_stays_within_its_rounding(parts):
+    states, table, targets = (x.detach().float().requires_grad_(x.is_floating_point()) if x.is_floating_point() else x
+                              for x in parts[:3])  # fmt: skip
+    exact = full_softmax(states, table, targets)
+    low = full_softmax(states, table, targets, torch.bfloat16)
+    assert low.item() == pytest.approx(exact.item(), rel=2e-2)
+    one, two = (torch.autograd.grad(loss, table)[0] for loss in (exact, low))
+    assert torch.nn.functional.cosine_similarity(one.flatten(), two.flatten(), 0) > 0.999
+
+
+def test_full_softmax_survives_extreme_scores_and_no_targets(parts):
+    states, table, targets, _ = parts
+    loss = full_softmax((states * 1e3).float(), table.float(), targets)
+    loss.backward()
+    assert math.isfinite(loss.item()) and torch.isfinite(states.grad).all()
+    assert full_softmax(states[:0], table, targets[:0]).item() == 0
+
+
+def test_untrained_scores_cost_the_logarithm_of_the_catalogue():
+    loss = full_softmax(torch.zeros(4, DIM), torch.randn(ITEMS + 2, DIM), torch.arange(1, 5))
+    assert loss.item() == pytest.approx(math.log(ITEMS), rel=1e-6)
+
+
+def test_sampled_softmax_equals_the_loop(parts):
+    states, table, targets, negatives = parts
+    log_q = torch.log(torch.linspace(0.01, 0.2, ITEMS + 2, dtype=torch.float64))
+    slow = 0.0
+    for n in range(N):
+        score = [float(states[n] @ table[i]) for i in range(ITEMS + 2)]
+        good = math.exp(score[targets[n]])
+        bad = sum(
+            math.exp(score[j] - float(log_q[j]) - math.log(K)) for j in negatives[n].tolist() if j != int(targets[n])
+        )
+        slow -= math.log(good / (good + bad))
+    assert sampled_softmax(states, table, targets, negatives, log_q).item() == pytest.approx(slow / N, rel=1e-9)
+
+
+def test_logq_correction_makes_sampling_approach_the_full_softmax(parts):
+    states, table, targets, _ = parts
+    chances = torch.linspace(1, 5, ITEMS, dtype=torch.float64)
+    chances = torch.cat([torch.zeros(1), chances / chances.sum(), torch.zeros(1)])
+    drawn = torch.multinomial(chances, 20_000, replacement=True, generator=torch.Generator().manual_seed(1))[None]
+    exact = full_softmax(states, table, targets).item()
+    corrected = sampled_softmax(states, table, targets, drawn, chances.log()).item()
+    plain = sampled_softmax(states, table, targets, drawn).item()
+    assert abs(corrected - exact) < 0.15 < abs(plain - exact)
+
+
+def test_binary_losses_equal_the_loop(parts):
+    states, table, targets, negatives = parts
+    bce = gbce = bpr = 0.0
+    alpha = K / (ITEMS - 1)
+    beta = alpha * (0.75 * (1 - 1 / alpha) + 1 / alpha)
+    for n in range(N):
+        good = float(states[n] @ table[targets[n]])
+        bad = [float(states[n] @ table[j]) for j in negatives[n].tolist()]
+        against = sum(math.log(1 - sigma(x)) for x in bad)
+        bce -= math.log(sigma(good)) + against
+        gbce -= (math.log(sigma(good) ** beta) + against) / (K + 1)
+        bpr -= sum(math.log(sigma(good - x)) for x in bad) / K
+    assert binary_cross_entropy(states, table, targets, negatives).item() == pytest.approx(bce / N, rel=1e-9)
+    assert generalised_binary_cross_entropy(states, table, targets, negatives).item() == pytest.approx(gbce / N)
+    assert bayesian_personalised_ranking(states, table, targets, negatives).item() == pytest.approx(bpr / N)
+
+
+def test_gbce_with_calibration_zero_is_bce_divided_by_its_terms(parts):
+    states, table, targets, negatives = parts
+    plain = binary_cross_entropy(states, table, targets, negatives) / (K + 1)
+    none = generalised_binary_cross_entropy(states, table, targets, negatives, calibration=0.0)
+    torch.testing.assert_close(none, plain)
+
+
+def test_binary_losses_do_not_overflow():
+    states, table = torch.full((2, 1), 500.0), torch.tensor([[0.0], [1.0], [-1.0], [0.0]])
+    targets, negatives = torch.tensor([2, 2]), torch.tensor([[1], [1]])
+    for loss in (binary_cross_entropy, generalised_binary_cross_entropy, bayesian_personalised_ranking):
+        assert math.isfinite(loss(states, table, targets, negatives).item())
+
+
+def test_shared_and_own_negatives_agree(parts):
+    states, table, targets, negatives = parts
+    shared = negatives[:1]
+    for loss in (binary_cross_entropy, bayesian_personalised_ranking, sampled_softmax):
+        torch.testing.assert_close(
+            loss(states, table, targets, shared), loss(states, table, targets, shared.expand(N, -1).contiguous())
+        )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_only_positions_with_a_target_count(loss):
+    draw = torch.Generator().manual_seed(3)
+    items = torch.tensor([[3, 4, 5], [6, 7, 0]])
+    batch = SequenceBatch(torch.arange(2), items, torch.tensor([[4, 0, 6], [7, 8, 0]]))
+    states = torch.randn(2, 3, DIM, generator=draw, requires_grad=True)
+    table = torch.randn(ITEMS + 2, DIM, generator=draw)
+    NextItem(loss, negatives=3, precision="fp32")(states, table, batch, draw).backward()
+    silent = states.grad.abs().sum(-1) == 0
+    assert silent.tolist() == [[False, True, False], [False, False, True]]
+
+
+def test_cosine_logits_ignore_lengths_and_temperature_divides():
+    batch = SequenceBatch(torch.arange(2), torch.tensor([[1], [2]]), torch.tensor([[3], [4]]))
+    states, table = torch.randn(2, 1, DIM), torch.randn(ITEMS + 2, DIM)
+    draw = torch.Generator()
+    cosine = NextItem(logits="cosine", temperature=0.1, precision="fp32")
+    torch.testing.assert_close(cosine(states, table, batch, draw), cosine(5 * states, 3 * table, batch, draw))
+    half = NextItem(temperature=2.0, precision="fp32")(states, table, batch, draw)
+    torch.testing.assert_close(half, NextItem(precision="fp32")(states / 2, table, batch, draw))
+
+
+def test_popularity_negatives_follow_their_counts():
+    counts = torch.tensor([0, 10, 20, 30, 40, 0])
+    objective = NextItem("sampled-softmax", negatives=50_000, shared=True, sampler="popularity", counts=counts)
+    batch = SequenceBatch(torch.arange(1), torch.tensor([[1]]), torch.tensor([[2]]))
+    drawn, log_q = objective._draw(batch, torch.tensor([0]), 4, torch.Generator().manual_seed(0))
+    share = np.bincount(drawn[0].numpy(), minlength=6) / 50_000
+    np.testing.assert_allclose(share, counts / 100, atol=0.01)
+    np.testing.assert_allclose(log_q.exp().numpy(), counts / 100, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"loss": "hinge"},
+        {"sampler": "recent"},
+        {"sampler": "popularity"},
+        {"negatives": 0},
+        {"temperature": 0.0},
+        {"precision": "fp8"},
+        {"logits": "euclid"},
+    ],
+)
+def test_impossible_numbers_are_refused_by_name(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        NextItem(**wrong)
