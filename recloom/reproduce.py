@@ -80,7 +80,9 @@ def read_recipe(file: str | Path) -> Recipe:
     unknown = sorted(set(content) - KEYS)
     if unknown or "method" not in content:
         found = f"unknown key {unknown[0]!r}" if unknown else "no method"
-        raise InputError(f"{path}: {found}; a recipe has method, protocols, seeds, [numbers] and [published.<protocol>]")
+        raise InputError(
+            f"{path}: {found}; a recipe has method, protocols, seeds, [numbers] and [published.<protocol>]"
+        )
     recipe = Recipe(
         path,
         content["method"],
@@ -103,7 +105,9 @@ def data_folder(given: str | Path | None) -> Path:
     """The folder of data sets: what is given, else the environment variable RECLOOM_DATA."""
     found = given or os.environ.get("RECLOOM_DATA")
     if not found:
-        raise InputError("give the folder of data sets with --data FOLDER, or set the environment variable RECLOOM_DATA")
+        raise InputError(
+            "give the folder of data sets with --data FOLDER, or set the environment variable RECLOOM_DATA"
+        )
     folder = Path(found)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; --data (or RECLOOM_DATA) names the folder that holds <dataset>/")
@@ -163,7 +167,9 @@ def reproduce(
             if again:
                 shutil.rmtree(place, ignore_errors=True)
             began, version = time.perf_counter(), code_version()
-            run = train(recipe.method, dataset, out=place, seed=seed, device=device, progress=progress, **recipe.numbers)
+            run = train(
+                recipe.method, dataset, out=place, seed=seed, device=device, progress=progress, **recipe.numbers
+            )
             entry = {"wall_seconds": round(time.perf_counter() - began, 1), **version, **measure(run, recipe)}
             result["seeds"] = dict(sorted({**result["seeds"], str(seed): entry}.items(), key=lambda pair: int(pair[0])))
             _write(file, result)
@@ -215,7 +221,12 @@ def _training(run: Run) -> dict[str, Any]:
     selected = None
     if "valid/NDCG@10" in last.columns:
         best = last.row(int(last["valid/NDCG@10"].arg_max() or 0), named=True)
-        selected = {"metric": "NDCG@10", "protocol": "full-mask", "value": best["valid/NDCG@10"], "epoch": best["epoch"]}
+        selected = {
+            "metric": "NDCG@10",
+            "protocol": "full-mask",
+            "value": best["valid/NDCG@10"],
+            "epoch": best["epoch"],
+        }
     return {
         "epochs": history.height,
         "train_seconds": round(float(history["train_seconds"].sum()), 1),
@@ -248,7 +259,7 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         if all(before.get(key) == result[key] for key in ("format", "digest", "data")):
             result["seeds"] = before["seeds"]
             if before["published"] != recipe.published:
-                _write(file, {**result})
+                _write(file, result)
     return result
 
 

@@ -20,13 +20,15 @@ metrics with bootstrap intervals over users, the arguments, commit, processor an
 Protocols: `full-mask` ranks every item but those of the user's input; `full-open` leaves them in; `sample-99` ranks
 the target among 99 uniform negatives, `pop-100` among 100 drawn by popularity. The split is leave-one-out: the last
 item is the test target, the one before it the validation target. In the rows in italics: what was published for the
-same data and protocol, and how far the row above is from it.
+same data and protocol, and how far the row above is from it. A star behind a commit: measured with changes since.
+Training is the mean seconds a seed took, without validation.
 """
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """All result files below a folder, by data set and recipe."""
-    return [json.loads(file.read_text()) for file in sorted(folder.glob("*/*.json"))]
+    """All results of recipes below a folder, by data set and recipe; other JSON files there are passed over."""
+    found = (json.loads(file.read_text()) for file in sorted(folder.glob("*/*.json")))
+    return [result for result in found if isinstance(result, dict) and {"recipe", "seeds"} <= set(result)]
 
 
 def write_table(folder: Path) -> None:
@@ -45,8 +47,8 @@ def table(results: list[dict[str, Any]]) -> str:
         data = found[0]["data"]
         lines.append(f"## {dataset}\n")
         lines.append(f"{data['users']:,} users, {data['items']:,} items, {data['actions']:,} actions.\n")
-        lines.append(f"| recipe | protocol | {' | '.join(COLUMNS)} | seeds | epochs | training |")
-        lines.append("|---|---|" + "---:|" * (len(COLUMNS) + 3))
+        lines.append(f"| recipe | protocol | {' | '.join(COLUMNS)} | seeds | epochs | training | commit |")
+        lines.append("|---|---|" + "---:|" * (len(COLUMNS) + 3) + "---|")
         for result in found:
             lines += _rows(result)
         lines.append("")
@@ -62,12 +64,20 @@ def _rows(result: dict[str, Any]) -> list[str]:
     for protocol in seeds[0]["protocols"]:
         values = {name: [seed["protocols"][protocol]["metrics"][name] for seed in seeds] for name in COLUMNS}
         cells = [_spread(values[name]) for name in COLUMNS]
-        rows.append(f"| {link} | {protocol} | {' | '.join(cells)} | {len(seeds)} | {epochs} | {seconds} |")
+        rows.append(
+            f"| {link} | {protocol} | {' | '.join(cells)} | {len(seeds)} | {epochs} | {seconds} | {_commits(seeds)} |"
+        )
         published = result["published"].get(protocol)
         if published:
             cells = [_distance(published.get(name), mean(values[name])) for name in COLUMNS]
-            rows.append(f"| *{published.get('source', 'published')}* | {protocol} | {' | '.join(cells)} | | | |")
+            rows.append(f"| *{published.get('source', 'published')}* | {protocol} | {' | '.join(cells)} | | | | |")
     return rows
+
+
+def _commits(seeds: list[dict[str, Any]]) -> str:
+    """The commits the seeds were measured at, with a star where files differed from it."""
+    names = [f"{(seed['commit'] or 'none')[:7]}{'*' if seed['dirty'] else ''}" for seed in seeds]
+    return ", ".join(dict.fromkeys(names)).replace("*", "\\*")
 
 
 def _spread(values: list[float]) -> str:

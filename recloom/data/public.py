@@ -7,10 +7,10 @@ fetched is kept as it came (one file a source) and checked whenever it is read, 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import importlib.util
 import io
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,22 +18,27 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from recloom.data.files import write_atomically
+from recloom.data.movielens import read_grouplens, read_recbole
 from recloom.errors import InputError
 
 CONNECT_SECONDS = 10
 DOWNLOAD_SECONDS = 120
 LARGEST = 64 * 2**20  # bytes; no archive or member here comes near
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, RuntimeError)
 
 MOVIELENS_TERMS = (
-    "MovieLens data by GroupLens, University of Minnesota: for research; no redistribution and no commercial use without "
-    "permission; no endorsement implied. Cite F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and "
-    "Context, ACM TiiS 5(4), 2015. Full terms: https://files.grouplens.org/datasets/movielens/ml-100k-README.txt"
+    "MovieLens data by GroupLens, University of Minnesota: for research; no redistribution and no commercial use "
+    "without permission; no endorsement implied. Cite F. M. Harper and J. A. Konstan, The MovieLens Datasets: "
+    "History and Context, ACM TiiS 5(4), 2015. "
+    "Full terms: https://files.grouplens.org/datasets/movielens/ml-100k-README.txt"
 )
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
@@ -119,10 +124,10 @@ def get(
     """
     if name not in PUBLIC:
         raise InputError(f"no public data set is called {name!r}; there are: {', '.join(PUBLIC)}")
-    data, notes = PUBLIC[name], []
+    data = PUBLIC[name]
     if data.make is not None:
-        log, items = data.make()
-        return PublicFrames(log, items, data.terms, data.title, notes)
+        return PublicFrames(*data.make(), data.terms, "recloom.simulate", [])
+    notes: list[str] = []
 
     def note(line: str) -> None:
         notes.append(line)
@@ -131,8 +136,7 @@ def get(
 
     folder = (default_cache() if cache is None else Path(cache)) / name
     for source in data.sources:
-        frames = _from_cache(source, folder, note)
-        if frames:
+        if frames := _from_cache(source, folder, note):
             return PublicFrames(*frames, data.terms, source.name, notes)
     for source in data.sources:
         if progress:
@@ -146,15 +150,18 @@ def get(
         _keep(archive, folder / source.file, note)
         return PublicFrames(*frames, data.terms, source.name, notes)
     raise DataUnavailable(
-        f"{name} could not be had from any source:\n  " + "\n  ".join(notes) + "\nCheck the network or the package "
-        'index, or use the data set "simulated", which needs neither.'
+        "\n  ".join([f"{name} could not be had from any source:", *notes])
+        + '\nCheck the network or the package index, or use the data set "simulated", which needs neither.'
     )
 
 
 def default_cache() -> Path:
     """Return the user's cache folder for recloom, by the XDG rules (a relative XDG_CACHE_HOME does not count)."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "recloom"
+    if not os.path.isabs(base):
+        home = os.path.expanduser("~")  # stays "~" where there is no home
+        base = os.path.join(home, ".cache") if os.path.isabs(home) else tempfile.gettempdir()
+    return Path(base) / "recloom"
 
 
 def fetch(address: str) -> bytes:
@@ -174,7 +181,7 @@ def download(url: str) -> bytes:
                     raise SourceError(f"gave up after {size:,} bytes")
     except urllib.error.HTTPError as error:
         raise SourceError(f"the server answered {error.code} {error.reason}") from error
-    except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors; http.client's are ValueErrors or below
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         raise SourceError(f"not reachable ({getattr(error, 'reason', None) or error})") from error
     return b"".join(parts)
 
@@ -212,7 +219,7 @@ def _open(source: Source, archive: bytes) -> Frames:
                 if not _matches(parts[-1], checksum):
                     raise SourceError(f"{member} has a wrong checksum: damaged or changed")
         return source.read(*parts)
-    except (zipfile.BadZipFile, KeyError, EOFError, zipfile.zlib.error) as error:
+    except ZIP_ERRORS as error:
         raise SourceError(f"{source.file} is not the archive it should be ({error})") from error
     except (ValueError, IndexError, pl.exceptions.PolarsError) as error:
         raise SourceError(f"{source.file} could not be read ({error})") from error
@@ -237,70 +244,11 @@ def _from_cache(source: Source, folder: Path, note: Callable[[str], None]) -> Fr
 
 
 def _keep(archive: bytes, target: Path, note: Callable[[str], None]) -> None:
-    """Write to a temporary name beside the target, then rename; a cache that cannot be written is only noted."""
-    temporary = None
+    """Put an archive into the cache, whole or not at all; a cache that cannot be written is only noted."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as file:
-            temporary = file.name
-            file.write(archive)
-        os.replace(temporary, target)
+        write_atomically(target, lambda file: file.write_bytes(archive))
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         note(f"{target.parent.name}: not kept in the cache ({error})")
-
-
-def read_movielens_100k(data: bytes, item: bytes, genre: bytes) -> Frames:
-    """Read GroupLens's `u.data` (tabs), `u.item` (pipes, Latin-1, one flag a genre from column 6) and `u.genre`."""
-    log = pl.read_csv(data, separator="\t", has_header=False, new_columns=LOG_COLUMNS, schema_overrides=[pl.Int64] * 4)
-    genres = [line.split("|")[0] for line in genre.decode("latin-1").split("\n") if line.strip()]
-    rows = []
-    for line in filter(None, item.decode("latin-1").replace("\r", "").split("\n")):
-        cells = line.split("|")
-        flags = cells[5:]
-        if len(flags) != len(genres):
-            raise ValueError(f"u.item, item {cells[0]}: {len(flags)} genre flags for {len(genres)} genres")
-        rows.append((cells[0], cells[1], "", [g for g, flag in zip(genres, flags, strict=True) if flag == "1"]))
-    return log, _movies(rows)
-
-
-def read_recbole_100k(inter: bytes, item: bytes) -> Frames:
-    """Read RecBole's atomic files `ml-100k.inter` and `ml-100k.item` (tabs, UTF-8, a header of `name:type`)."""
-    log = pl.read_csv(inter, separator="\t", schema_overrides=[pl.Int64] * 4)
-    log = log.rename(lambda column: column.split(":")[0]).select(LOG_COLUMNS)
-    rows = []
-    for line in filter(None, item.decode("utf-8").replace("\r", "").split("\n")[1:]):
-        number, title, year, genres = line.split("\t")
-        rows.append((number, title, year, genres.split(" ")))
-    return log, _movies(rows)
-
-
-def _movies(rows: list[tuple[str, str, str, list[str]]]) -> pl.DataFrame:
-    """Build the items frame from `(item_id, title, year or "", genres)`."""
-    movies = []
-    for number, title, year, genres in rows:
-        plain, found = split_title(title)
-        released = int(year) if re.fullmatch(r"\d{4}", year) else found
-        movies.append((int(number), plain, sorted(genres), released))
-    schema = {"item_id": pl.Int64, "title": pl.String, "attributes": pl.List(pl.String), "release_year": pl.Int64}
-    return pl.DataFrame(movies, schema=schema, orient="row")
-
-
-def split_title(title: str) -> tuple[str, int | None]:
-    """Return a film's title as one reads it, and its year: `("The Boot", 1981)` for "Boot, The (1981)".
-
-    >>> split_title("Horseman on the Roof, The (Hussard sur le toit, Le) (1995)")
-    ('The Horseman on the Roof (Le Hussard sur le toit)', 1995)
-    """
-    title = " ".join(title.replace("unkonwn", "unknown").split())  # RecBole's spelling of GroupLens's "unknown"
-    year = re.search(r" ?\((\d{4})\)(?: \(?V\)?)?$", title)
-    if year:
-        title = title[: year.start()]
-    for article in (r"The|An?|Le|La|Les|Il|El|O|Das|Der|Die|Det", "L'"):
-        space = "" if article == "L'" else " "
-        title = re.sub(rf"(^|\()([^()]+), ({article})(?= \(|\)|$)", rf"\1\3{space}\2", title)
-    return title, int(year.group(1)) if year else None
 
 
 def _simulated() -> Frames:
@@ -310,7 +258,6 @@ def _simulated() -> Frames:
     return shop.log, shop.items
 
 
-LOG_COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
 _WHEEL = "recbole/dataset_example/ml-100k/ml-100k"
 
 PUBLIC: dict[str, PublicData] = {
@@ -323,7 +270,7 @@ PUBLIC: dict[str, PublicData] = {
                 name="GroupLens",
                 address="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
                 file="ml-100k.zip",
-                read=read_movielens_100k,
+                read=read_grouplens,
                 members={"ml-100k/u.data": "", "ml-100k/u.item": "", "ml-100k/u.genre": ""},
                 checksum="md5:0e33842e24a9c977be4e0107933c0723",
             ),
@@ -331,7 +278,7 @@ PUBLIC: dict[str, PublicData] = {
                 name="the recbole 1.2.1 wheel",
                 address="recbole==1.2.1",
                 file="recbole-1.2.1.whl",
-                read=read_recbole_100k,
+                read=read_recbole,
                 members={
                     f"{_WHEEL}.inter": "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
                     f"{_WHEEL}.item": "sha256:51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",

@@ -4,18 +4,21 @@ Users shop with hidden intents, so a recommender can be held against the best sc
 
 The process, for every user on their own:
 
-1. A *type* is drawn, all types alike. A type is a lasting taste (long memory): a mixture over intents, a liking for brands.
-2. Before each action the hidden *intent* stays with probability ``persistence``; else it is drawn from the type's mixture.
+1. A *type* is drawn, all types alike: a lasting taste (long memory), made of a mixture over intents and a liking for
+   brands.
+2. Before each action the hidden *intent* stays with probability ``persistence``; else it is drawn from the mixture.
 3. The item is drawn with a probability proportional, over the items that may still be taken, to ::
 
        noise * popularity(i) + (1 - noise) * [(1 - f) * taste(i | type, intent) + f * successor(i | previous item)]
 
-   with ``f = follow`` when the previous item belongs to the present intent, else 0 (short memory). With ``repeats=False``
-   the items a user had before may not be taken again: their mass is spread over the rest, in the drawing as in the oracle.
+   with ``f = follow`` when the previous item belongs to the present intent, else 0 (short memory). With
+   ``repeats=False`` the items a user had before may not be taken again: their mass is spread over the rest, in the
+   drawing as in the oracle.
 
-The oracle knows these numbers and what a recommender sees, the history; types and intents stay hidden from it. Both come
-from finite sets, so the forward algorithm of hidden Markov models gives the exact posterior over (type, intent), and with
-it the exact probability of every next item. Ranked by that probability, no list has a higher expected HR@k or NDCG@k.
+The oracle knows these numbers and what a recommender sees, the history; types and intents stay hidden from it. Both
+come from finite sets, so the forward algorithm of hidden Markov models gives the exact posterior over (type, intent),
+and with it the exact probability of every next item. Ranked by that probability, no list has a higher expected HR@k or
+NDCG@k.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ class Process:
         return self.persistence * belief + (1 - self.persistence) * redrawn
 
     def mass(self, free: np.ndarray, previous: np.ndarray) -> np.ndarray:
-        """Return the unnormalised probability of all free items, `(users, types, intents)`; `free` is `(users, items)`."""
+        """Return the sum of step 3 over the free items: `(users, types, intents)` from `free` of `(users, items)`."""
         types, intents, n_items = self.taste.shape
         f = self.followed(previous)
         taste = (free @ self.taste.reshape(-1, n_items).T).reshape(-1, types, intents)
@@ -93,7 +96,7 @@ class Process:
         return top / self.mass(free, previous)
 
     def next_items(self, belief: np.ndarray, free: np.ndarray, previous: np.ndarray) -> np.ndarray:
-        """Return the probability of every next item, `(users, items)`, given a belief over the *next* (type, intent)."""
+        """Return the probability of every item, `(users, items)`, given a belief over (type, intent) at that action."""
         weight = belief / self.mass(free, previous)
         f = self.followed(previous)
         drawn = (weight * (1 - f)).reshape(len(free), -1) @ self.taste.reshape(-1, self.n_items)
@@ -186,7 +189,7 @@ class Shop:
         return np.concatenate([self._filter(rows) for rows in self._blocks()])
 
     def _gains(self, depth: int, realised: bool, filter_seen: bool, knows: Knows) -> np.ndarray:
-        """Return the chance of a hit (realised: whether it was one) at each rank of the best list, `(n_users, depth)`."""
+        """Return the chance of a hit (realised: whether it was one) at each rank of the best list: `(users, depth)`."""
         gains = np.zeros((len(self.histories), depth))
         for rows in self._blocks():
             chances = self._next(rows, knows)

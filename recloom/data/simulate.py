@@ -49,7 +49,8 @@ def simulate(
         follow: probability of a successor of the previous item while the intent lasts.
         persistence: probability that the intent stays without a new draw.
         taste: strength of a type's liking for brands; 0 leaves the mixture of intents as the only lasting taste.
-        lengths: shortest, about the mean, and longest history, in actions; above the shortest they fall off geometrically.
+        lengths: shortest, about the mean, and longest history, in actions; above the shortest they fall off
+            geometrically. Without repeats no history is longer than the catalogue.
         repeats: whether a user may take an item again.
         seed: one seed, one shop.
 
@@ -76,7 +77,7 @@ def simulate(
     )
     shortest, mean, longest = lengths
     extra = rng.geometric(1 / (mean - shortest + 1), size=n_users) - 1
-    n_actions = np.minimum(shortest + extra, longest)
+    n_actions = np.minimum(shortest + extra, longest if repeats else min(longest, n_items))
     user_types = rng.integers(types, size=n_users)
     histories, hidden = _draw(rng, process, user_types, n_actions)
     return Shop(
@@ -98,8 +99,8 @@ def _check(n_users: int, n_items: int, intents: int, types: int, lengths: tuple[
         raise InputError(f"simulate: n_items must be at least intents ({intents}), got {n_items}")
     if len(lengths) != 3 or not 2 <= lengths[0] <= lengths[1] <= lengths[2]:
         raise InputError(f"simulate: lengths must be 2 <= shortest <= mean <= longest, got {lengths}")
-    if not repeats and lengths[2] > n_items:
-        raise InputError(f"simulate: without repeats no user can have {lengths[2]} of {n_items} items; lower lengths")
+    if not repeats and lengths[0] > n_items:
+        raise InputError(f"simulate: without repeats no user can have {lengths[0]} of {n_items} items; lower lengths")
 
 
 def _check_numbers(**numbers: float) -> None:
@@ -128,7 +129,7 @@ def _tastes(
 
 
 def _successors(rng: np.random.Generator, item_intents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each item's successors and their probabilities: distinct others of its intent, each as often as the next."""
+    """Return each item's successors and their probabilities: distinct others of its intent, all equally often."""
     n_items, steps = len(item_intents), len(SUCCESSOR_WEIGHTS)
     successors = np.repeat(np.arange(n_items)[:, None], steps, axis=1)
     weights = np.zeros((n_items, steps))

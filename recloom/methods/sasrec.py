@@ -57,7 +57,7 @@ def build(
     heads: int = 2,
     length: int = 50,
     dropout: float = 0.5,
-    attention_dropout: float | None = None,
+    attention_dropout: float = 0.0,
     block: str = "bert",
     inner: int | None = None,
     positions: str = "from_start",

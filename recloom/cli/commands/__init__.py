@@ -1,0 +1,1 @@
+"""One module for each kind of command; importing them registers the commands."""

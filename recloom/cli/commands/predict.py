@@ -1,0 +1,102 @@
+"""recommend, similar."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recloom.cli.output import print_json, print_table, say
+from recloom.cli.values import parse_list, read_ids
+from recloom.errors import InputError
+
+if TYPE_CHECKING:
+    from recloom.run import Run
+
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a trained run.")]
+Count = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def recommend(
+    run: RunFolder,
+    history: Annotated[str | None, typer.Option(help="Item ids, oldest first, separated by commas.")] = None,
+    user: Annotated[str | None, typer.Option(help="A user of the data the run was trained on.")] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="All users of that data; needs -o.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Parquet file to write.")] = None,
+    k: Count = 10,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Items of the history may come again.")] = False,
+    allow: Annotated[Path | None, typer.Option(help="File of the only item ids allowed.")] = None,
+    deny: Annotated[Path | None, typer.Option(help="File of item ids never to recommend.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Recommend the next items for a history, a user of the data, or all of them.
+
+    Files of ids hold one a line, or a column item_id (CSV, TSV, Parquet).
+
+    \b
+    Examples:
+      recloom recommend runs/shop --history "a,b,c" -k 5
+      recloom recommend runs/shop --user 42 --deny sold-out.txt
+      recloom recommend runs/shop --all -o next.parquet
+    """
+    if sum([history is not None, user is not None, everybody]) != 1:
+        raise InputError("give one of --history, --user or --all")
+    if everybody and out is None:
+        raise InputError("--all writes a file; name it with -o FILE.parquet")
+    from recloom.run import load
+
+    logging.getLogger("recloom.recommend").setLevel(logging.ERROR)  # what it has to say is said below
+    found = load(run)
+    options: dict[str, Any] = {"filter_seen": not keep_seen, "allow": read_ids(allow), "deny": read_ids(deny)}
+    asked, options["user_ids"] = _asked(found, history, user)
+    if out is not None:
+        written = found.recommender().recommend_to_parquet(asked, out, k, **options)
+        if written.message:
+            say(written.message)
+        say(f"{out}: {written.rows:,} rows for {written.counts.users:,} users")
+        return
+    answer = found.recommender().recommend(asked, k, **options).with_titles()
+    if answer.message:
+        say(answer.message)
+    rows = answer.frame.to_dicts()
+    if user is None:
+        rows = [{name: value for name, value in row.items() if name != "user_id"} for row in rows]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ids=("user_id", "item_id"))
+
+
+def _asked(run: Run, history: str | None, user: str | None) -> tuple[Any, list[Any] | None]:
+    """The histories asked for, and their users' ids where they do not come with them."""
+    if history is not None:
+        return [parse_list(history)], None
+    from recloom.recommend import Histories
+
+    data = run.data()
+    if user is None:
+        return Histories(data.user_ids, data.sequences.items, data.sequences.offsets), None
+    row = data.user_index(user)
+    start, stop = data.sequences.offsets[row : row + 2]
+    return [run.catalog.decode(data.sequences.items[start:stop])], [data.user_ids[row : row + 1].tolist()[0]]
+
+
+def similar(
+    run: RunFolder, item: Annotated[str, typer.Argument(help="Item id.")], k: Count = 10, as_json: Json = False
+) -> None:
+    """List the items nearest to one.
+
+    \b
+    Example:
+      recloom similar runs/shop a -k 5
+    """
+    from recloom.run import load
+
+    rows = load(run).similar(item, k).to_dicts()
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ids=("item_id",))

@@ -1,0 +1,174 @@
+"""train, evaluate, compare, reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recloom.cli.output import print_json, print_table, say
+from recloom.cli.values import parse_cutoffs, parse_numbers, parse_seeds, read_numbers
+from recloom.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Protocol = Annotated[str, typer.Option(help="full-mask, full-open, sample-99 or pop-100.")]
+Cutoffs = Annotated[str, typer.Option("--k", help="Cut-offs of the metrics.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def train(
+    method: Annotated[str, typer.Argument(help="A method of `recloom methods`.")],
+    data: Annotated[Path, typer.Argument(help="Prepared data: a folder of `recloom prepare`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    numbers: Annotated[list[str] | None, typer.Argument(help="Arguments of the method: key=value ...")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Recipe file whose numbers are used; key=value go before.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Makes the result, together with data and numbers.")] = 1,
+    epochs: Annotated[int | None, typer.Option(help="The most epochs; the method's own if not given.")] = None,
+    device: Device = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="fp32 or bf16 in the loss's products; mixed: bf16 autocast of the whole step.")
+    ] = None,
+    devices: Annotated[int, typer.Option(help="How many processes or cards.")] = 1,
+    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="The progress bar.")] = True,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
+) -> None:
+    """Train a method; the run it leaves evaluates and recommends.
+
+    The same command after a stop continues the run.
+
+    \b
+    Examples:
+      recloom train sasrec data/shop -o runs/shop
+      recloom train sasrec data/shop -o runs/bce loss=bce dim=128 lr=1e-3 --seed 2
+      recloom train sasrec data/beauty -o runs/beauty --recipe recipes/beauty/sasrec.toml
+    """
+    from recloom.run import train as train_run
+
+    chosen = _numbers(method, recipe, numbers, epochs)
+    mixed = precision == "mixed"
+    if precision is not None and not mixed:
+        chosen["precision"] = precision
+    run = train_run(
+        method,
+        data,
+        out=out,
+        seed=seed,
+        device=device,
+        devices=devices,
+        progress=progress,
+        tensorboard=tensorboard,
+        mixed_precision=mixed,
+        **chosen,
+    )
+    history = run.history
+    say(f"{method}: {history.height} epochs" if history.height else f"{method}: ready, nothing to train")
+    say(f"The run is in {out}. Next: recloom evaluate {out}")
+
+
+def _numbers(method: str, recipe: Path | None, pairs: list[str] | None, epochs: int | None) -> dict[str, Any]:
+    """Arguments of `build`: those of the recipe, then those typed, then --epochs."""
+    chosen = {} if recipe is None else read_numbers(recipe, method)
+    chosen |= parse_numbers(pairs)
+    return chosen if epochs is None else {**chosen, "epochs": epochs}
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a trained run.")],
+    split: Annotated[str, typer.Option(help="test or valid.")] = "test",
+    protocol: Protocol = "full-mask",
+    k: Cutoffs = "5,10,20",
+    data: Annotated[Path | None, typer.Option(help="Prepared data, if not that of the run.")] = None,
+    any_data: Annotated[bool, typer.Option("--any-data", help="Evaluate on other data than trained on.")] = False,
+    groups: Annotated[bool, typer.Option("--groups", help="Also by history length and item popularity.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Rank the held-out items of every user; print the metrics with 95 % intervals over users.
+
+    \b
+    Examples:
+      recloom evaluate runs/shop
+      recloom evaluate runs/shop --split valid --protocol full-open --k 10 --json
+    """
+    if split not in ("test", "valid"):
+        raise InputError(f"--split {split!r} is not known; choose test or valid")
+    from recloom.run import load
+
+    found = load(run).evaluate(protocol, parse_cutoffs(k), split, data, any_data=any_data)
+    intervals = found.intervals()
+    if as_json:
+        print_json({**found.to_dict(), "intervals": {name: list(bounds) for name, bounds in intervals.items()}})
+        return
+    rows = [{"metric": name, "value": value, **_bounds(intervals.get(name))} for name, value in found.metrics().items()]
+    print_table(rows, f"{found.method}, {protocol}, {split}, {len(found.ranks):,} users")
+    if groups:
+        print_table(found.by_length().to_dicts(), "By history length")
+        print_table(found.by_popularity().to_dicts(), "By popularity of the target")
+
+
+def _bounds(interval: tuple[float, float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"95 % from": low, "to": high}
+
+
+def compare(
+    data: Annotated[Path, typer.Argument(help="Prepared data: a folder of `recloom prepare`.")],
+    methods: Annotated[str, typer.Option(help="Names, separated by commas.")],
+    numbers: Annotated[
+        list[str] | None, typer.Argument(help="Arguments: key=value, or METHOD.key=value for one.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds each method is trained with.")] = 3,
+    protocol: Protocol = "full-mask",
+    k: Cutoffs = "5,10,20",
+    epochs: Annotated[int | None, typer.Option(help="The most epochs.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to keep the runs in.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train several methods and print a leaderboard: means, spread over seeds, intervals, paired tests.
+
+    \b
+    Example:
+      recloom compare data/shop --methods pop,repeat-recent,sasrec --seeds 3
+    """
+    raise NotImplementedError
+
+
+def reproduce(
+    recipes: Annotated[list[Path], typer.Argument(help="Recipe files: recipes/<dataset>/<method>.toml")],
+    data: Annotated[Path | None, typer.Option(help="Folder of data sets; else RECLOOM_DATA.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 1,2,3; else those of the recipe.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results.")] = Path("results"),
+    work: Annotated[Path, typer.Option(help="Where runs are kept while they train.")] = Path("runs/reproduce"),
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the trained runs there.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also seeds that have a result of this recipe.")] = False,
+    device: Device = "auto",
+    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="The progress bar.")] = True,
+) -> None:
+    """Train recipes on their data sets, evaluate on test, and write results/.
+
+    A result is written after each seed; the same command after a stop continues.
+
+    \b
+    Example:
+      recloom reproduce recipes/beauty/pop-all.toml recipes/beauty/sasrec.toml --seeds 1,2,3
+    """
+    from recloom.reproduce import reproduce as reproduce_recipes
+
+    written = reproduce_recipes(
+        recipes,
+        data=data,
+        seeds=None if seeds is None else parse_seeds(seeds),
+        out=out,
+        work=work,
+        keep=keep,
+        again=again,
+        device=device,
+        progress=progress,
+        say=say,
+    )
+    for file in written:
+        typer.echo(str(file))
+    typer.echo(str(out / "README.md"))

@@ -1,0 +1,92 @@
+"""Values typed on a command line: `key=value` numbers, lists, files of ids."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recloom.errors import InputError
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value (`1e-3`, `true`, `[1, 2]`, `"a"`), else the text itself.
+
+    >>> parse_value("1e-3"), parse_value("true"), parse_value("bce")
+    (0.001, True, 'bce')
+    """
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return found["value"] if set(found) == {"value"} else text
+
+
+def parse_numbers(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """`["dim=64", "loss=bce"]` as keyword arguments."""
+    numbers: dict[str, Any] = {}
+    for pair in pairs or ():
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise InputError(f"{pair!r} is not of the form key=value, such as dim=64 or loss=bce")
+        if key in numbers:
+            raise InputError(f"{key} is given twice")
+        numbers[key] = parse_value(text)
+    return numbers
+
+
+def parse_list(text: str) -> list[str]:
+    """`"a, b,c"` as `["a", "b", "c"]`; empty parts are left out."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def parse_cutoffs(text: str) -> tuple[int, ...]:
+    """`"5,10,20"` as rising, distinct, positive whole numbers."""
+    parts = parse_list(text)
+    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--k {text!r} is not a list of positive whole numbers, such as 5,10,20")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`"1,2,3"` as seeds."""
+    parts = parse_list(text)
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise InputError(f"--seeds {text!r} is not a list of whole numbers, such as 1,2,3")
+    return [int(part) for part in parts]
+
+
+def read_ids(file: Path | None) -> list[Any] | None:
+    """Item ids of a file: one a line, or the column `item_id` of a CSV, TSV or Parquet file."""
+    if file is None:
+        return None
+    import polars as pl
+
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; it should hold one item id a line, or a column item_id")
+    if file.suffix.lower() not in (".csv", ".tsv", ".parquet"):
+        return [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    try:
+        if file.suffix.lower() == ".parquet":
+            frame = pl.read_parquet(file)
+        else:
+            frame = pl.read_csv(file, separator="\t" if file.suffix.lower() == ".tsv" else ",", infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{file}: not readable: {error}") from error
+    if "item_id" not in frame.columns:
+        raise InputError(f"{file}: no column 'item_id'; it has {', '.join(frame.columns)}")
+    return frame["item_id"].to_list()
+
+
+def read_numbers(recipe: Path, method: str) -> dict[str, Any]:
+    """The numbers of a recipe file, or of the recipe.toml of a run, for the method they were written for."""
+    try:
+        content = tomllib.loads(recipe.read_text())
+    except OSError as error:
+        raise InputError(f"{recipe}: recipe not readable: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{recipe}: not readable as TOML: {error}") from error
+    if content.get("method") != method:
+        raise InputError(f"{recipe} is a recipe of {content.get('method')!r}, not of {method!r}")
+    return dict(content.get("numbers", {}))

@@ -1,0 +1,101 @@
+"""Metrics of ranks and of recommended lists; one value per user, so that intervals and tests come for free."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+LIST_CELLS = 1 << 22
+"""Entries of lists compared with targets at one time."""
+
+
+def hit_rate(ranks: NDArray[np.int64], k: int) -> Floats:
+    """1 where the target is among the first k, else 0; `(users,)`. With one target this is Recall@k too.
+
+    Args:
+        ranks: 1-based ranks of the targets, `(users,)`.
+
+    >>> hit_rate(np.array([1, 5, 6]), 5).tolist()
+    [1.0, 1.0, 0.0]
+    """
+    return (ranks <= k).astype(np.float64)
+
+
+def ndcg(ranks: NDArray[np.int64], k: int) -> Floats:
+    """Normalised discounted cumulative gain of one target: 1 / log2(rank + 1) among the first k, else 0.
+
+    >>> ndcg(np.array([1, 3, 6]), 5).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    return np.where(ranks <= k, 1 / np.log2(ranks + 1.0), 0.0)
+
+
+def mrr(ranks: NDArray[np.int64]) -> Floats:
+    """Reciprocal rank, `(users,)`; it needs exact ranks.
+
+    >>> mrr(np.array([1, 4])).tolist()
+    [1.0, 0.25]
+    """
+    return 1.0 / ranks
+
+
+def recall(
+    lists: NDArray[np.int32], rows: NDArray[np.int64], targets: NDArray[np.int64], k: tuple[int, ...]
+) -> dict[int, Floats]:
+    """Share of each user's distinct targets in the first k entries of the list, `(users,)` for every k.
+
+    Args:
+        lists: recommended items, best first, `(users, kmax)`; 0 fills up a short list.
+        rows, targets: the targets of all users, flat: `targets[j]` belongs to user `lists[rows[j]]`.
+        k: the cut-offs, none above kmax.
+    """
+    span = int(max(lists.max(initial=0), targets.max(initial=0))) + 1
+    pairs = np.unique(rows * span + targets)
+    rows, targets = pairs // span, pairs % span
+    asked = np.maximum(np.bincount(rows, minlength=len(lists)), 1)
+    found = np.full(len(pairs), lists.shape[1], dtype=np.int64)
+    step = max(1, LIST_CELLS // max(lists.shape[1], 1))
+    for begin in range(0, len(pairs), step):
+        part = slice(begin, begin + step)
+        match = lists[rows[part]] == targets[part, None]
+        found[part] = np.where(match.any(1), match.argmax(1), lists.shape[1])
+    return {cut: np.bincount(rows[found < cut], minlength=len(lists)) / asked for cut in k}
+
+
+def coverage(lists: NDArray[np.int32], n_items: int, k: int) -> float:
+    """Share of the catalogue that is recommended to somebody among the first k.
+
+    >>> coverage(np.array([[1, 2], [1, 3]], dtype=np.int32), 4, 2)
+    0.75
+    """
+    seen = np.zeros(n_items + 1, dtype=bool)
+    seen[lists[:, :k].ravel()] = True
+    return float(seen[1:].sum() / n_items)
+
+
+def mean_popularity(lists: NDArray[np.int32], counts: NDArray[np.int64], k: int) -> Floats:
+    """Mean training actions of the first k items of each list, `(users,)`; an empty list gives 0.
+
+    Args:
+        counts: training actions by item, `(n_items + 2,)`.
+    """
+    return _mean_of_items(lists[:, :k], counts.astype(np.float64))
+
+
+def novelty(lists: NDArray[np.int32], counts: NDArray[np.int64], k: int) -> Floats:
+    """Mean self-information of the first k items of each list in bits, `(users,)`; an empty list gives 0.
+
+    An item's information is -log2 of its share of all training actions; an item without any counts as one
+    action, so that the value stays finite.
+
+    Args:
+        counts: training actions by item, `(n_items + 2,)`.
+    """
+    return _mean_of_items(lists[:, :k], -np.log2(np.maximum(counts, 1) / max(counts.sum(), 1)))
+
+
+def _mean_of_items(lists: NDArray[np.int32], value: Floats) -> Floats:
+    real = lists > 0
+    return np.asarray((value[lists] * real).sum(1) / np.maximum(real.sum(1), 1))
