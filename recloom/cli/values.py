@@ -36,6 +36,19 @@ def parse_numbers(pairs: Sequence[str] | None) -> dict[str, Any]:
     return numbers
 
 
+def parse_numbers_by_method(pairs: Sequence[str] | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """`["dim=64", "sasrec.loss=bce"]` as numbers for all methods, and numbers by method."""
+    shared: list[str] = []
+    own: dict[str, list[str]] = {}
+    for pair in pairs or ():
+        name, dot, _ = pair.partition("=")[0].rpartition(".")
+        if dot:
+            own.setdefault(name, []).append(pair[len(name) + 1 :])
+        else:
+            shared.append(pair)
+    return parse_numbers(shared), {name: parse_numbers(some) for name, some in own.items()}
+
+
 def parse_list(text: str) -> list[str]:
     """`"a, b,c"` as `["a", "b", "c"]`; empty parts are left out."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,10 +1,10 @@
-"""Items by index: external ids, titles, attributes and counts. Saved with every run."""
+"""The items: external ids, titles, attributes, counts. The model's items are 1..n."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,153 +15,202 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recloom.data.files import write_atomically
+from recloom.data.stored import column_to_ids, read_json, read_parquet
+from recloom.data.vocabulary import Vocabulary
 from recloom.errors import InputError
 
-PAD = 0
-"""The index of padding; items are 1..n, and n + 1 is the mask."""
+PAD: int = 0
+"""The index that stands for no item."""
 
 FORMAT = 1
+COLUMNS = ["item_id", "title", "attributes", "train_count", "all_count"]
 
 
-def _no_attributes() -> NDArray[np.int32]:
-    return np.zeros(0, dtype=np.int32)
+def _no_integers() -> NDArray[np.int64]:
+    return np.zeros(0, dtype=np.int64)
 
 
-@dataclass
+@dataclass(eq=False)
 class Catalog:
-    """The items of a data set.
+    """The items of a data set; item `i` of the model, `1 <= i <= n_items`, has the id `item_ids[i - 1]`.
 
     Args:
-        item_ids: `(n_items,)` external ids, int64 or object (str), sorted; item i is `item_ids[i - 1]`.
-        titles: one a item, or None.
-        attribute_names: attribute a (1..n_attributes) is `attribute_names[a - 1]`.
-        attribute_offsets: `(n_items + 3,)` int64, rows 0..n_items + 1; padding and mask have none.
-        attribute_values: int32, distinct and sorted within an item.
-        train_counts: `(n_items + 2,)` actions of each item in the training part.
-        all_counts: `(n_items + 2,)` actions in the whole log, held-out ones included.
+        item_ids: `(n_items,)` distinct external ids, int64 or text (object).
+        titles: one for each item, None where unknown; None if no item has one.
+        attribute_names: attribute `a` (1..n_attributes) is `attribute_names[a - 1]`.
+        attribute_offsets: `(n_items + 3,)` int64; row `i` of 0..n_items + 1 holds
+            `attribute_values[attribute_offsets[i]:attribute_offsets[i + 1]]`. The rows of PAD and mask are empty.
+        attribute_values: int32 in 1..n_attributes, distinct and sorted within an item.
+        train_counts, all_counts: `(n_items + 2,)` int64 actions on each item in the training part and in the whole
+            log; 0 for PAD and mask.
+
+    Raises:
+        InputError: arrays that do not fit together.
     """
 
     item_ids: NDArray[Any]
     titles: list[str | None] | None = None
     attribute_names: list[str] = field(default_factory=list)
-    attribute_offsets: NDArray[np.int64] | None = None
-    attribute_values: NDArray[np.int32] = field(default_factory=_no_attributes)
-    train_counts: NDArray[np.int64] | None = None
-    all_counts: NDArray[np.int64] | None = None
+    attribute_offsets: NDArray[np.int64] = field(default_factory=_no_integers)
+    attribute_values: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    train_counts: NDArray[np.int64] = field(default_factory=_no_integers)
+    all_counts: NDArray[np.int64] = field(default_factory=_no_integers)
 
     def __post_init__(self) -> None:
-        if self.attribute_offsets is None:
-            self.attribute_offsets = np.zeros(self.n_items + 3, dtype=np.int64)
-        for name in ("train_counts", "all_counts"):
-            if getattr(self, name) is None:
-                setattr(self, name, np.zeros(self.n_rows, dtype=np.int64))
+        self._ids = Vocabulary(self.item_ids)
+        self.item_ids = self._ids.ids
+        if not self.n_items:
+            raise InputError("catalog: no items")
+        for name, rows in (("attribute_offsets", self.n_rows + 1), ("train_counts", None), ("all_counts", None)):
+            rows = rows or self.n_rows
+            found = np.array(getattr(self, name), dtype=np.int64)
+            if not len(found):
+                found = np.zeros(rows, dtype=np.int64)
+            if found.shape != (rows,):
+                raise InputError(f"catalog: {name} has shape {found.shape}; {self.n_items} items need ({rows},)")
+            setattr(self, name, found)
+        self.attribute_values = np.asarray(self.attribute_values, dtype=np.int32)
+        if self.titles is not None and len(self.titles) != self.n_items:
+            raise InputError(f"catalog: {len(self.titles)} titles for {self.n_items} items")
+        self._check_attributes()
+
+    def _check_attributes(self) -> None:
+        offsets, values = self.attribute_offsets, self.attribute_values
+        if offsets[0] or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
+            raise InputError(f"catalog: attribute_offsets do not rise from 0 to {len(values)}, the number of values")
+        if offsets[1] or offsets[-2] != offsets[-1]:
+            raise InputError("catalog: PAD and mask must have no attributes")
+        if len(values) and not (values.min() >= 1 and values.max() <= self.n_attributes):
+            raise InputError(f"catalog: attribute_values must lie in 1..{self.n_attributes}")
+
+    def __repr__(self) -> str:
+        return f"Catalog({self.n_items:,} items, {self.n_attributes:,} attributes, titles={self.titles is not None})"
 
     @property
     def n_items(self) -> int:
+        """Real items."""
         return len(self.item_ids)
 
     @property
-    def n_rows(self) -> int:
-        """Rows of an item table: padding, the items, the mask."""
-        return self.n_items + 2
-
-    @property
     def mask_id(self) -> int:
+        """The index that hides an item."""
         return self.n_items + 1
 
     @property
+    def n_rows(self) -> int:
+        """Rows of a table over PAD, the items and mask."""
+        return self.n_items + 2
+
+    @property
     def n_attributes(self) -> int:
+        """Distinct attributes."""
         return len(self.attribute_names)
 
-    @cached_property
-    def _index(self) -> dict[Any, int]:
-        return {item: i for i, item in enumerate(self.item_ids.tolist(), 1)}
+    def encode(self, ids: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        """Item indices of external ids, `(len(ids),)` int64; 0 for an unknown id.
 
-    def encode(self, ids: Iterable[Any]) -> NDArray[np.int64]:
-        """Indices of external ids, 0 for an unknown one; "12" finds 12 in a catalog of integers, and back."""
-        index = self._index
-        if self.item_ids.dtype == object:
-            return np.array([index.get(item if isinstance(item, str) else str(item), 0) for item in ids], dtype=np.int64)
-        return np.array([index.get(_integer(item) if isinstance(item, str) else item, 0) for item in ids], dtype=np.int64)
+        Where ids are integers, text of the same digits is accepted; where they are text, integers are.
+        """
+        return self._ids.places(ids) + 1
 
-    def decode(self, indices: Iterable[int]) -> list[Any]:
-        """External ids of indices 1..n_items."""
-        at = np.asarray(indices, dtype=np.int64)
-        if at.size and (at.min() < 1 or at.max() > self.n_items):
-            raise InputError(f"item indices run from 1 to {self.n_items}; {at.min()}..{at.max()} holds padding or mask")
-        return self.item_ids[at - 1].tolist()  # type: ignore[no-any-return]
+    def decode(self, indices: Iterable[int] | NDArray[Any]) -> list[Any]:
+        """External ids of item indices.
+
+        Raises:
+            InputError: PAD, mask or another index outside 1..n_items.
+        """
+        places = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), dtype=np.int64)
+        return self.item_ids[self._checked(places) - 1].tolist()
 
     def title(self, index: int) -> str:
-        """The title of an item, or its id where it has none."""
-        title = self.titles[index - 1] if self.titles is not None else None
-        return title if title is not None else str(self.item_ids[index - 1])
+        """The title of an item; its id where it has none."""
+        place = int(self._checked(np.asarray([index], dtype=np.int64))[0]) - 1
+        title = None if self.titles is None else self.titles[place]
+        return str(self.item_ids[place]) if title is None else title
 
     def attributes_of(self, index: int) -> list[str]:
         """The names of an item's attributes."""
-        assert self.attribute_offsets is not None
-        values = self.attribute_values[self.attribute_offsets[index] : self.attribute_offsets[index + 1]]
-        return [self.attribute_names[value - 1] for value in values]
+        self._checked(np.asarray([index], dtype=np.int64))
+        start, stop = self.attribute_offsets[index], self.attribute_offsets[index + 1]
+        return [self.attribute_names[value - 1] for value in self.attribute_values[start:stop]]
+
+    def _checked(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        wrong = indices[(indices < 1) | (indices > self.n_items)]
+        if len(wrong):
+            raise InputError(f"{int(wrong[0])} is no item; items are 1..{self.n_items} (0 pads, {self.mask_id} masks)")
+        return indices
 
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of the ids, their order and their attributes."""
-        digest = hashlib.sha256()
-        for part in (json.dumps(self.item_ids.tolist()), json.dumps(self.attribute_names)):
-            digest.update(part.encode())
-        assert self.attribute_offsets is not None
-        digest.update(self.attribute_offsets.tobytes() + self.attribute_values.tobytes())
-        return digest.hexdigest()[:16]
+        """A hash of the ids and attributes, by their order."""
+        return self._fingerprint
 
-    def save(self, folder: Path) -> None:
-        """Write `catalog.parquet` and `catalog.json`."""
-        assert self.attribute_offsets is not None and self.train_counts is not None and self.all_counts is not None
-        attributes = np.split(self.attribute_values, self.attribute_offsets[2:-2])
-        frame = pl.DataFrame(
+    @cached_property
+    def _fingerprint(self) -> str:
+        found = hashlib.blake2b(digest_size=16)
+        for part in (*([self.item_ids] if self._ids.integers else []), self.attribute_offsets, self.attribute_values):
+            found.update(np.ascontiguousarray(part).tobytes())
+            found.update(b"|")
+        words = [] if self._ids.integers else self.item_ids.tolist()
+        found.update(json.dumps([words, self.attribute_names]).encode())
+        return found.hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write `catalog.parquet` and `catalog.json` into a folder."""
+        inner = slice(1, self.n_items + 1)
+        attributes = pl.Series("attributes", self.attribute_values, dtype=pl.Int32)
+        table = pl.DataFrame(
             {
-                "item_id": pl.Series(self.item_ids.tolist(), dtype=pl.String if self.item_ids.dtype == object else pl.Int64),
+                "item_id": pl.Series(self.item_ids.tolist(), dtype=pl.Int64 if self._ids.integers else pl.String),
                 "title": pl.Series(self.titles or [None] * self.n_items, dtype=pl.String),
-                "attributes": pl.Series([a.tolist() for a in attributes[: self.n_items]], dtype=pl.List(pl.Int32)),
-                "train_count": self.train_counts[1:-1],
-                "all_count": self.all_counts[1:-1],
+                "attributes": _as_lists(attributes, np.diff(self.attribute_offsets)[inner]),
+                "train_count": self.train_counts[inner],
+                "all_count": self.all_counts[inner],
             }
         )
-        facts = {"format": FORMAT, "n_items": self.n_items, "titles": self.titles is not None, "attributes": self.attribute_names}
-        write_atomically(folder / "catalog.parquet", frame.write_parquet)
-        write_atomically(folder / "catalog.json", lambda file: file.write_text(json.dumps(facts, ensure_ascii=False)))
+        facts = {
+            "format": FORMAT,
+            "n_items": self.n_items,
+            "titles": self.titles is not None,
+            "fingerprint": self.fingerprint(),
+            "attribute_names": self.attribute_names,
+        }
+        write_atomically(Path(folder) / "catalog.parquet", lambda file: table.write_parquet(file))
+        text = json.dumps(facts, ensure_ascii=False, indent=1)
+        write_atomically(Path(folder) / "catalog.json", lambda file: file.write_text(text, encoding="utf-8"))
 
     @classmethod
-    def load(cls, folder: Path) -> Catalog:
+    def load(cls, folder: str | Path) -> Catalog:
         """Read what `save` wrote.
 
         Raises:
-            InputError: a file is missing, damaged or of a later format.
+            InputError: a file is missing, damaged, or of another format.
         """
+        facts = read_json(Path(folder) / "catalog.json", FORMAT)
+        file = Path(folder) / "catalog.parquet"
+        table = read_parquet(file, COLUMNS)
         try:
-            facts = json.loads((folder / "catalog.json").read_text())
-            frame = pl.read_parquet(folder / "catalog.parquet")
-        except FileNotFoundError as error:
-            raise InputError(f"{folder}: no catalog here ({Path(error.filename or '').name} is missing)") from error
-        except Exception as error:
-            raise InputError(f"{folder}: the catalog is damaged ({error}); prepare or train again") from error
-        if facts["format"] != FORMAT or facts["n_items"] != len(frame):
-            raise InputError(f"{folder / 'catalog.json'}: format {facts['format']} with {facts['n_items']} items does not fit")
-        lists = frame["attributes"]
-        lengths = lists.list.len().to_numpy().astype(np.int64)
-        values = lists.explode(empty_as_null=False).to_numpy().astype(np.int32) if lengths.sum() else _no_attributes()
-        ids = frame["item_id"].to_numpy()
-        return cls(
-            ids.astype(np.int64) if frame["item_id"].dtype.is_integer() else ids.astype(object),
-            frame["title"].to_list() if facts["titles"] else None,
-            facts["attributes"],
-            np.concatenate([[0, 0], np.cumsum(lengths), [lengths.sum()]]).astype(np.int64),
-            values,
-            np.pad(frame["train_count"].to_numpy().astype(np.int64), 1),
-            np.pad(frame["all_count"].to_numpy().astype(np.int64), 1),
-        )
+            lengths = table["attributes"].list.len().fill_null(0).to_numpy()
+            values = table["attributes"].explode(empty_as_null=False, keep_nulls=False)
+            pad = lambda counts: np.concatenate([[0], counts, [0]]).astype(np.int64)  # noqa: E731
+            found = cls(
+                item_ids=column_to_ids(table["item_id"]),
+                titles=table["title"].to_list() if facts["titles"] else None,
+                attribute_names=facts["attribute_names"],
+                attribute_offsets=np.concatenate([[0], np.cumsum(pad(lengths))]).astype(np.int64),
+                attribute_values=values.to_numpy().astype(np.int32),
+                train_counts=pad(table["train_count"].to_numpy()),
+                all_counts=pad(table["all_count"].to_numpy()),
+            )
+        except (KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            raise InputError(f"{file} is damaged or does not belong to catalog.json beside it: {error}") from error
+        if found.fingerprint() != facts.get("fingerprint"):
+            raise InputError(f"{file} is damaged or does not belong to catalog.json beside it; prepare the data again")
+        return found
 
 
-def _integer(text: str) -> Any:
-    """A whole number written as text, else the text."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
+def _as_lists(values: pl.Series, lengths: NDArray[np.int64]) -> pl.Series:
+    """A flat column cut into lists."""
+    import pyarrow as pa
+
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+    return pl.Series(values.name, pa.LargeListArray.from_arrays(offsets, values.to_arrow()))

@@ -1,11 +1,12 @@
-"""Prepared data: a catalog, sequences and a split, in memory or memory-mapped from a folder."""
+"""Prepared data: a checked log with its catalog and split, in memory or memory-mapped from a folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,167 +16,227 @@ from numpy.typing import NDArray
 
 from recloom.data.catalog import Catalog
 from recloom.data.files import folder_atomically
-from recloom.data.items_table import read_items
+from recloom.data.items_table import build_catalog, read_items
 from recloom.data.log import read_log
-from recloom.data.sequences import Sequences, Split, make_split
+from recloom.data.sequences import Sequences, Split, by_time, cut_at, leave_one_out
+from recloom.data.stored import DATA, column_to_ids, free_for_data, read_array, read_json, read_parquet
+from recloom.data.vocabulary import Vocabulary
 from recloom.errors import InputError
 
 FORMAT = 1
+SPLITS = ("leave-one-out", "time")
 
 
+@dataclass(eq=False)
 class Dataset:
-    """A prepared event log.
+    """Prepared data.
 
-    Attributes:
-        catalog: items by index.
-        sequences: everybody's actions.
-        user_ids: `(n_users,)` external ids; user u of the model is `user_ids[u]`.
-        split: which actions train, validate and test.
-        report: what preparation read, dropped and found.
-        path: the folder it was loaded from, or None.
+    Args:
+        catalog: the items; `train_counts` belong to `split`.
+        sequences: what every user did, in order.
+        user_ids: `(n_users,)` external ids, int64 or text (object), sorted.
+        split: what is learnt from and what is held out.
+        report: what reading dropped, filtered and found.
+        path: the folder it was saved in or read from.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        sequences: Sequences,
-        user_ids: NDArray[Any],
-        split: Split,
-        report: dict[str, Any],
-        path: Path | None = None,
-    ) -> None:
-        self.sequences, self.user_ids, self.split, self.report, self.path = sequences, user_ids, split, report, path
-        self.catalog = _counted(catalog, sequences, split)
-        self._users: dict[Any, int] | None = None
-        self._fingerprint: str | None = None
+    catalog: Catalog
+    sequences: Sequences
+    user_ids: NDArray[Any]
+    split: Split
+    report: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._users = Vocabulary(self.user_ids, "user")
+        self.user_ids = self._users.ids
 
     def __repr__(self) -> str:
-        n = len(self.sequences.items)
-        return f"Dataset(users={self.n_users:,}, items={self.n_items:,}, actions={n:,}, split={self.split.name!r})"
+        counts = f"{self.n_users:,} users, {self.n_items:,} items, {len(self.sequences.items):,} actions"
+        return f"Dataset({counts}, split={self.split.name!r}, path={None if self.path is None else str(self.path)!r})"
 
     @property
     def n_users(self) -> int:
+        """Users."""
         return len(self.sequences)
 
     @property
     def n_items(self) -> int:
+        """Items."""
         return self.catalog.n_items
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of items, users, actions, attributes and split."""
-        if self._fingerprint is None:
-            digest = hashlib.sha256(self.catalog.fingerprint().encode())
-            digest.update(json.dumps(self.user_ids.tolist()).encode())
-            for array in (self.sequences.items, self.sequences.offsets, self.split.train_stop, self.split.test.stop):
-                digest.update(np.ascontiguousarray(array))
-            digest.update(json.dumps([self.split.name, self.split.options], default=str).encode())
-            self._fingerprint = digest.hexdigest()[:16]
-        return self._fingerprint
+        """A hash of items, offsets, ids, attributes and split: equal for equal data from any source."""
+        found = hashlib.blake2b(digest_size=16)
+        split = self.split
+        arrays = [self.sequences.items, self.sequences.offsets, split.train_stop]
+        for part in (split.valid, split.test):
+            arrays += [part.users, part.stop, part.target_stop]
+        for array in arrays:
+            found.update(np.ascontiguousarray(array).data)
+            found.update(b"|")
+        found.update(json.dumps([self.catalog.fingerprint(), split.name], sort_keys=True).encode())
+        return found.hexdigest()
 
     def user_index(self, user: Any) -> int:
-        """The index of a user by external id; "12" finds 12 where ids are integers.
+        """The number of a user.
 
         Raises:
             InputError: nobody has this id.
         """
-        if self._users is None:
-            self._users = {name: index for index, name in enumerate(self.user_ids.tolist())}
-        for key in (user, str(user), int(user) if isinstance(user, str) and user.lstrip("-").isdigit() else user):
-            if key in self._users:
-                return self._users[key]
-        examples = ", ".join(map(repr, self.user_ids[:3].tolist()))
-        raise InputError(f"user {user!r} is not in the data; its {self.n_users:,} users are such as {examples}")
-
-    def with_split(self, name: str, **options: Any) -> Dataset:
-        """The same log with another split."""
-        split = make_split(name, self.sequences, **options)
-        return Dataset(self.catalog, self.sequences, self.user_ids, split, self.report)
+        place = int(self._users.places([user])[0])
+        if place < 0:
+            raise InputError(f"user {user!r} is not in the data ({self.n_users:,} users, such as {self.user_ids[0]!r})")
+        return place
 
     def describe(self) -> dict[str, Any]:
-        """Counts and shapes of the data, ready for a table."""
-        lengths, catalog, n = self.sequences.lengths, self.catalog, len(self.sequences.items)
-        repeats, repeaters = self._repeats()
+        """Counts that say what the data are like, for people and JSON."""
+        lengths, items = self.sequences.lengths, self.sequences.items
+        sizes = np.diff(self.catalog.attribute_offsets)[1:-1]
+        split = self.split
         return {
             "users": self.n_users,
             "items": self.n_items,
-            "actions": n,
+            "actions": len(items),
             "mean_length": round(float(lengths.mean()), 2),
             "median_length": float(np.median(lengths)),
-            "longest": int(lengths.max()),
-            "sparsity": round(1 - n / (self.n_users * self.n_items), 6),
-            "ties_in_time": self.report.get("ties", 0),
-            "repeated_actions": repeats,
-            "users_with_repeats": repeaters,
-            "attributes": catalog.n_attributes,
-            "mean_attributes": round(len(catalog.attribute_values) / max(self.n_items, 1), 2),
-            "split": self.split.name,
-            "validation_users": len(self.split.valid),
-            "test_users": len(self.split.test),
-            "fingerprint": self.fingerprint,
+            "min_length": int(lengths.min()),
+            "max_length": int(lengths.max()),
+            "sparsity": 1 - len(items) / (self.n_users * self.n_items),
+            "ties": self.report.get("ties", 0),
+            "tie_rule": self.report.get("tie_rule", ""),
+            "repeats": self._repeats,
+            "attributes": {
+                "distinct": self.catalog.n_attributes,
+                "mean_per_item": round(float(sizes.mean()), 2),
+                "items_without": int((sizes == 0).sum()),
+            },
+            "titles": self.catalog.titles is not None,
+            "split": split.name,
+            "split_options": split.options,
+            "train_actions": int(self.catalog.train_counts.sum()),
+            "valid_users": len(split.valid),
+            "test_users": len(split.test),
+            "without_target": split.without_target,
         }
 
-    def _repeats(self) -> tuple[int, int]:
-        """Actions that repeat an earlier item of their user, and users who have any."""
-        users = np.repeat(np.arange(self.n_users), self.sequences.lengths)
-        pairs = np.sort(users * (self.n_items + 1) + self.sequences.items)
-        again = pairs[1:][pairs[1:] == pairs[:-1]]
-        return len(again), len(np.unique(again // (self.n_items + 1)))
+    @cached_property
+    def _repeats(self) -> dict[str, int]:
+        """Actions on an item that the user had before, and users with such."""
+        users = np.repeat(np.arange(self.n_users, dtype=np.int64), self.sequences.lengths)
+        pairs = np.unique(users * self.catalog.n_rows + self.sequences.items) // self.catalog.n_rows
+        extra = self.sequences.lengths - np.bincount(pairs, minlength=self.n_users)
+        return {"actions": int(extra.sum()), "users": int((extra > 0).sum())}
+
+    def with_split(self, name: str, **options: Any) -> Dataset:
+        """The same data split in another way; `options` are `valid_at` and `test_at` of `by_time`."""
+        split = make_split(self.sequences, name, **options)
+        return _assembled(self.catalog, self.sequences, self.user_ids, split, self.report)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the data to a folder, whole or not at all, and map it from there from now on."""
-        folder = Path(folder)
-        if folder.exists() and not (folder / "data.json").exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} exists and is not prepared data; choose another folder")
-        facts = {
-            "format": FORMAT,
-            "users": self.n_users,
-            "items": self.n_items,
-            "actions": len(self.sequences.items),
-            "split": {"name": self.split.name, **_given(self.split)},
-            "report": self.report,
-            "fingerprint": self.fingerprint,
-        }
-        with folder_atomically(folder) as temporary:
-            self.catalog.save(temporary)
+        """Write the data to a folder, whole or not at all; older prepared data there are replaced.
+
+        Raises:
+            InputError: the folder holds something else.
+        """
+        target = free_for_data(folder)
+        with folder_atomically(target) as temporary:
             (temporary / "sequences").mkdir()
             for name in ("items", "offsets", "times"):
-                array = getattr(self.sequences, name)
-                if array is not None:
+                if (array := getattr(self.sequences, name)) is not None:
                     np.save(temporary / "sequences" / f"{name}.npy", array, allow_pickle=False)
-            kind = pl.String if self.user_ids.dtype == object else pl.Int64
-            pl.DataFrame({"user_id": pl.Series(self.user_ids.tolist(), dtype=kind)}).write_parquet(temporary / "users.parquet")
-            (temporary / "data.json").write_text(json.dumps(facts, indent=1, default=str))
-        self.path = folder
-        return folder
+            dtype = pl.Int64 if self._users.integers else pl.String
+            users = pl.Series("user_id", self.user_ids.tolist(), dtype=dtype)
+            pl.DataFrame([users]).write_parquet(temporary / "users.parquet")
+            self.catalog.save(temporary)
+            facts = {
+                "format": FORMAT,
+                "fingerprint": self.fingerprint,
+                "counts": {"users": self.n_users, "items": self.n_items, "actions": len(self.sequences.items)},
+                "times": self.sequences.times is not None,
+                "split": {"name": self.split.name, "options": self.split.options},
+                "report": self.report,
+            }
+            (temporary / DATA).write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
+        self.path = target
+        return target
 
     @classmethod
     def load(cls, folder: str | Path) -> Dataset:
-        """Open prepared data; sequences are memory-mapped.
+        """Open what `save` wrote; the sequences stay on disk, memory-mapped.
 
         Raises:
-            InputError: the folder is not prepared data, is damaged, or of a later format.
+            InputError: the folder is missing or no prepared data, or a file in it is missing or damaged.
         """
-        folder = Path(folder)
-        if not (folder / "data.json").exists():
-            raise InputError(f"{folder} is not prepared data (no data.json); make it with `recloom prepare LOG -o {folder}`")
+        path = Path(folder)
+        if not path.is_dir():
+            raise InputError(f"there is no folder {path}; `recloom prepare LOG -o {path}` makes one")
+        if not (path / DATA).is_file():
+            raise InputError(f"{path} is no prepared data: it has no {DATA}; `recloom prepare LOG -o DATA` makes some")
+        facts = read_json(path / DATA, FORMAT)
         try:
-            facts = json.loads((folder / "data.json").read_text())
-            arrays = {name: _mapped(folder / "sequences" / f"{name}.npy") for name in ("items", "offsets", "times")}
-            users = pl.read_parquet(folder / "users.parquet")["user_id"]
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise InputError(f"{folder}: the prepared data is damaged ({error}); prepare it again") from error
-        if facts.get("format") != FORMAT:
-            raise InputError(f"{folder / 'data.json'}: format {facts.get('format')!r}, this version reads {FORMAT}; prepare again")
-        if arrays["items"] is None or arrays["offsets"] is None or len(arrays["items"]) != facts["actions"]:
-            raise InputError(f"{folder}/sequences does not hold the {facts['actions']} actions of data.json; prepare again")
-        sequences = Sequences(arrays["items"], np.asarray(arrays["offsets"]), arrays["times"])
-        split = make_split(sequences=sequences, **facts["split"])
-        ids = users.to_numpy() if users.dtype.is_integer() else np.array(users.to_list(), dtype=object)
-        data = cls(Catalog.load(folder), sequences, ids, split, facts["report"], folder)
-        if data.fingerprint != facts["fingerprint"]:
-            raise InputError(f"{folder}: the files do not match the fingerprint in data.json; prepare again")
-        return data
+            counts, options = facts["counts"], facts["split"]["options"]
+            wanted = {"items": ("int32", counts["actions"]), "offsets": ("int64", counts["users"] + 1)}
+            wanted |= {"times": ("", counts["actions"])} if facts["times"] else {}
+            arrays = {name: read_array(path / "sequences" / f"{name}.npy", *shape) for name, shape in wanted.items()}
+            sequences, catalog = Sequences(**arrays), Catalog.load(path)
+            user_ids = column_to_ids(read_parquet(path / "users.parquet", ["user_id"])["user_id"])
+            _check(path, sequences, len(user_ids), catalog.n_items, counts)
+            cuts = {"valid_cut", "test_cut"} & set(options)
+            split = (
+                cut_at(sequences, options["valid_cut"], options["test_cut"], options)
+                if cuts
+                else make_split(sequences, facts["split"]["name"], **options)
+            )
+            found = cls(catalog, sequences, user_ids, split, facts["report"], path)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path / DATA} is damaged ({error!r}); prepare the data again") from error
+        if found.fingerprint != facts["fingerprint"]:
+            raise InputError(f"{path} is damaged: its files do not fit its fingerprint; prepare the data again")
+        return found
+
+
+def _check(path: Path, sequences: Sequences, n_users: int, n_items: int, counts: dict[str, int]) -> None:
+    """Refuse files of different data."""
+    offsets = sequences.offsets
+    if offsets[0] != 0 or offsets[-1] != len(sequences.items) or (np.diff(offsets) < 1).any():
+        raise InputError(f"{path / 'sequences' / 'offsets.npy'} is damaged: it does not rise to the number of actions")
+    if n_users != counts["users"]:
+        raise InputError(f"{path / 'users.parquet'} holds {n_users} users, but {DATA} says {counts['users']}")
+    if n_items != counts["items"]:
+        raise InputError(f"{path / 'catalog.parquet'} holds {n_items} items, but {DATA} says {counts['items']}")
+
+
+def make_split(sequences: Sequences, name: str, **options: Any) -> Split:
+    """A split by name: "leave-one-out", or "time" with `valid_at` and `test_at`."""
+    if name not in SPLITS:
+        raise InputError(f"split={name!r} is not known; choose one of {', '.join(SPLITS)}")
+    unknown = set(options) - {"valid_at", "test_at"} if name == "time" else set(options)
+    if unknown:
+        raise InputError(f"split={name!r} does not take {', '.join(sorted(unknown))}")
+    return by_time(sequences, **options) if name == "time" else leave_one_out(sequences)
+
+
+def _assembled(
+    catalog: Catalog, sequences: Sequences, user_ids: NDArray[Any], split: Split, report: dict[str, Any]
+) -> Dataset:
+    """A data set whose catalog counts the training part of its split."""
+    held_out = sequences.offsets[1:] - split.train_stop
+    users = np.repeat(np.arange(len(sequences)), held_out)
+    within = np.arange(len(users)) - np.repeat(np.cumsum(held_out) - held_out, held_out)
+    held_items = sequences.items[split.train_stop[users] + within]
+    train_counts = catalog.all_counts - np.bincount(held_items, minlength=catalog.n_rows)
+    counted = Catalog(
+        catalog.item_ids,
+        catalog.titles,
+        catalog.attribute_names,
+        catalog.attribute_offsets,
+        catalog.attribute_values,
+        train_counts,
+        catalog.all_counts,
+    )
+    return Dataset(counted, sequences, user_ids, split, report)
 
 
 def prepare(
@@ -195,53 +256,35 @@ def prepare(
     test_at: Any = 0.9,
     out: str | Path | None = None,
 ) -> Dataset:
-    """From an event log to data a method can train on.
+    """Turn a log of actions into prepared data.
 
     Args:
-        source: the log, a path or a frame; see `recloom.data.log.read_log` for it and the column names.
-        items: a table of items with attributes and titles; see `recloom.data.items_table.read_items`.
-        attributes, title: its columns.
-        min_user, min_item: the fewest actions of a user and of an item.
-        duplicates: "keep" or "drop" exact repeats of a row.
-        split: "leave-one-out" or "time"; `valid_at`, `test_at`: the cuts of the latter.
-        out: also save to this folder.
+        source: a path (CSV, TSV or Parquet; one file, a pattern or a folder) or a pandas, Polars, Arrow, DuckDB or
+            Spark frame with one action a row.
+        items: a table of items of any of these kinds, with titles and attributes.
+        user, item, time: columns of the log; `item` also of the table. `time=None`: rows are already in order.
+        attributes, title: columns of the table; see `recloom.data.items_table.read_items`.
+        min_user, min_item: fewest actions of a user and of an item; removed in turn until none is left.
+        duplicates: "keep" or "drop" rows equal in user, item and time.
+        split: "leave-one-out", or "time": one cut for everybody, at `valid_at` and `test_at`.
+        out: a folder to save the result in.
 
     Raises:
-        InputError: whatever cannot be used, with what was found and what to do.
+        InputError: the log, the table or an option cannot be used; the message says why and what to do.
     """
+    if split not in SPLITS:
+        raise InputError(f"split={split!r} is not known; choose one of {', '.join(SPLITS)}")
+    if out is not None:
+        free_for_data(out)
+    if items is None and (attributes or title):
+        raise InputError("attributes and title are columns of a table of items; give it with items=...")
+    table = None if items is None else read_items(items, item, attributes, title)
     log = read_log(source, user=user, item=item, time=time, min_user=min_user, min_item=min_item, duplicates=duplicates)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(log.users, minlength=len(log.user_ids)))]).astype(np.int64)
-    sequences = Sequences(log.items + np.int32(1), offsets, log.times)
-    catalog, report = Catalog(log.item_ids), dict(log.report)
-    if items is not None:
-        table = read_items(items, log.item_ids, item=item, attributes=attributes, title=title)
-        catalog = Catalog(
-            log.item_ids, table.titles, table.attribute_names, table.attribute_offsets, table.attribute_values
-        )
-        report["item_table"] = table.report
-    elif attributes or title:
-        raise InputError("attributes and title are columns of an item table; give it with items=...")
+    sequences = Sequences(log.items, log.offsets, log.times)
+    catalog, facts = build_catalog(log.item_ids, np.bincount(log.items, minlength=len(log.item_ids) + 2), table)
+    report = {**log.report, **({"items": facts} if facts else {})}
     options = {"valid_at": valid_at, "test_at": test_at} if split == "time" else {}
-    data = Dataset(catalog, sequences, log.user_ids, make_split(split, sequences, **options), report)
+    data = _assembled(catalog, sequences, log.user_ids, make_split(sequences, split, **options), report)
     if out is not None:
         data.save(out)
     return data
-
-
-def _mapped(file: Path) -> NDArray[Any] | None:
-    return np.load(file, mmap_mode="r", allow_pickle=False) if file.exists() else None
-
-
-def _given(split: Split) -> dict[str, Any]:
-    """The options a split can be made again with."""
-    return {name: value for name, value in split.options.items() if name in ("valid_at", "test_at")}
-
-
-def _counted(catalog: Catalog, sequences: Sequences, split: Split) -> Catalog:
-    """The catalog with the counts of this log and split."""
-    trains = np.zeros(len(sequences.items) + 1, dtype=np.int64)
-    np.add.at(trains, sequences.offsets[:-1], 1)
-    np.add.at(trains, split.train_stop, -1)
-    items = np.asarray(sequences.items)
-    train = np.bincount(items[np.cumsum(trains)[:-1] > 0], minlength=catalog.n_rows)
-    return replace(catalog, train_counts=train, all_counts=np.bincount(items, minlength=catalog.n_rows))

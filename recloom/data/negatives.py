@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from recloom.errors import InputError
 
 
 def uniform(shape: tuple[int, ...], n_items: int, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -12,26 +16,29 @@ def uniform(shape: tuple[int, ...], n_items: int, generator: torch.Generator, de
 
 
 def uniform_outside(rows: Tensor, shape: tuple[int, ...], n_items: int, generator: torch.Generator) -> Tensor:
-    """Uniform negatives that avoid every item of their row.
+    """Uniform negatives outside the items of their row.
 
     Args:
         rows: `(batch, length)` int64, what must not be drawn for each row (`PAD` allowed).
         shape: `(batch, ...)` of the result.
         n_items: size of the catalogue.
 
-    A draw that hits its row is drawn again, four times at the most: with a catalogue many times longer
-    than a history the share of hits left is below one in a million; a row that holds nearly the
-    whole catalogue keeps its last draw.
+    Nothing is drawn twice: with m distinct items in a row, a number is drawn from the n_items - m others and moved
+    up past every item of the row that lies below it.
+
+    Raises:
+        InputError: a row holds the whole catalogue.
     """
-    drawn = uniform((shape[0], int(torch.tensor(shape[1:]).prod())), n_items, generator, rows.device)
     known = rows.sort(1).values
-    for _ in range(4):
-        where = torch.searchsorted(known, drawn).clamp_(max=known.shape[1] - 1)
-        hit = known.gather(1, where) == drawn
-        if not bool(hit.any()):
-            break
-        drawn[hit] = uniform((int(hit.sum()),), n_items, generator, rows.device)
-    return drawn.view(shape)
+    first = known > 0
+    first[:, 1:] &= known[:, 1:] != known[:, :-1]
+    distinct = first.sum(1, keepdim=True)
+    if int(distinct.max()) >= n_items:
+        raise InputError(f"negatives: a history holds all {n_items} items, so none is left to draw; use loss='softmax'")
+    steps = torch.where(first, known - first.cumsum(1) + 1, torch.iinfo(torch.int64).max).sort(1).values
+    drawn = torch.randint(2**62, (shape[0], math.prod(shape[1:])), generator=generator, device=rows.device)
+    drawn = drawn % (n_items - distinct) + 1
+    return (drawn + torch.searchsorted(steps, drawn, right=True)).view(shape)
 
 
 class PopularityNegatives:

@@ -1,27 +1,28 @@
-"""Every user's actions in one flat array, and how they are split into training, validation and test."""
+"""Every user's actions in order, in one flat array, and how they are split."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+import datetime as dt
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recloom.data.times import moment
 from recloom.errors import InputError
 
 Int = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sequences:
-    """Histories of all users.
+    """User `u` did `items[offsets[u]:offsets[u + 1]]`, oldest first.
 
     Args:
-        items: `(n_actions,)` int32 item indices, user by user, oldest first.
-        offsets: `(n_users + 1,)` int64; user u owns `items[offsets[u]:offsets[u + 1]]`.
-        times: `(n_actions,)` int64 or float64, or None where the log has none.
+        items: `(n_actions,)` int32 item indices 1..n_items.
+        offsets: `(n_users + 1,)` int64.
+        times: `(n_actions,)` int64 or float64, not falling within a user; None where only the order is known.
     """
 
     items: NDArray[np.int32]
@@ -33,18 +34,28 @@ class Sequences:
 
     @property
     def lengths(self) -> Int:
-        """Actions of each user."""
+        """`(n_users,)` int64 actions of each user."""
         return np.diff(self.offsets)
 
+    @property
+    def times_are_positions(self) -> bool:
+        """Each user's times are 0, 1, 2, ... (or 1, 2, 3, ...): they tell the order and no moments."""
+        if self.times is None or not len(self.times):
+            return False
+        position = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
+        return bool((self.times[:1000] - position[:1000] == self.times[0]).all()) and bool(
+            self.times[0] in (0, 1) and (self.times == position + int(self.times[0])).all()
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Part:
-    """The users an evaluation asks, and what: all int64 `(n,)`, positions in the flat array.
+    """The users that an evaluation asks, and about what; positions are absolute in `Sequences.items`.
 
     Args:
-        users: which users.
-        start, stop: the input is `items[start:stop]`, the user's whole history so far.
-        target_stop: the targets are `items[stop:target_stop]`; the first is the next item.
+        users: `(n,)` int64.
+        start, stop: the input of user `users[i]` is `items[start[i]:stop[i]]`; `start` begins the whole history.
+        target_stop: the targets are `items[stop[i]:target_stop[i]]`, at least one; `items[stop[i]]` is the next item.
     """
 
     users: Int
@@ -56,16 +67,16 @@ class Part:
         return len(self.users)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
-    """Which actions train, and which validate and test.
+    """What is learnt from and what is held out.
 
     Args:
         name: "leave-one-out" or "time".
-        options: what the split was made with.
-        train_stop: `(n_users,)`; user u trains on `items[offsets[u]:train_stop[u]]`.
-        valid, test: what is asked.
-        without_target: users that validation and test do not ask, by part.
+        options: what was asked for, and the cuts that came of it.
+        train_stop: `(n_users,)` int64; the training history of user `u` is `items[offsets[u]:train_stop[u]]`.
+        valid, test: who is asked what.
+        without_target: how many users are not asked, and why.
     """
 
     name: str
@@ -73,84 +84,113 @@ class Split:
     train_stop: Int
     valid: Part
     test: Part
-    without_target: dict[str, int] = field(default_factory=dict)
+    without_target: dict[str, int]
 
 
 def leave_one_out(sequences: Sequences) -> Split:
-    """The last action is the test target, the last but one the validation target; both inputs are all before.
+    """The last action is the test target, the one before the validation target; the test input contains the latter.
 
-    Users of fewer than three actions train on all of them and are not asked. Not free of leaks: one
-    user's training actions may be later than another's test action. `by_time` is.
+    Users with fewer than three actions are only learnt from.
     """
     begin, end = sequences.offsets[:-1], sequences.offsets[1:]
-    asked = np.flatnonzero(end - begin >= 3)
-    train_stop = np.where(end - begin >= 3, end - 2, end)
-    valid = Part(asked, begin[asked], end[asked] - 2, end[asked] - 1)
-    test = Part(asked, begin[asked], end[asked] - 1, end[asked])
-    short = len(sequences) - len(asked)
-    return Split("leave-one-out", {}, train_stop, valid, test, {"valid": short, "test": short})
+    users = np.flatnonzero(end - begin >= 3)
+    if not len(users):
+        raise InputError("leave-one-out: no user has three actions (input, validation, test); nothing can be evaluated")
+    train_stop = end.copy()
+    train_stop[users] -= 2
+    start, stop = begin[users], end[users]
+    short = len(sequences) - len(users)
+    return Split(
+        "leave-one-out",
+        {},
+        train_stop,
+        Part(users, start, stop - 2, stop - 1),
+        Part(users, start, stop - 1, stop),
+        {"fewer_than_3_actions": short},
+    )
 
 
 def by_time(sequences: Sequences, *, valid_at: Any = 0.8, test_at: Any = 0.9) -> Split:
-    """One cut for everybody: training before `valid_at`, validation up to `test_at`, test from there on.
+    """One pair of cuts for everybody, so that nothing is learnt from a later time than it is tested on.
+
+    What happened before `valid_at` is for training; validation asks what each user did from `valid_at` to `test_at`
+    given everything before, test what they did from `test_at` on given everything before that.
 
     Args:
-        valid_at, test_at: a share of all actions (a float between 0 and 1), a time in the log's own
-            unit, or an ISO date where the log's times are dates.
+        valid_at, test_at: a share of all actions (a float between 0 and 1), or a time: a number in the unit of
+            `sequences.times`, an ISO date or time, or a `datetime` (UTC where no zone is given).
 
-    Users who have no action before a cut, or none in the period after it, are not asked; they are counted.
+    Raises:
+        InputError: no times, cuts that are not in order or outside of the data, nobody to ask.
     """
-    if sequences.times is None:
-        raise InputError("split='time' needs a time for every action, and this log has none; use 'leave-one-out'")
     times = sequences.times
-    cuts = [_cut(times, name, value) for name, value in (("valid_at", valid_at), ("test_at", test_at))]
-    if cuts[0] >= cuts[1]:
-        raise InputError(f"split='time': valid_at={valid_at!r} must lie before test_at={test_at!r}")
-    valid_begin, test_begin = (_first_at(sequences, cut) for cut in cuts)
-    begin, end = sequences.offsets[:-1], sequences.offsets[1:]
-    parts, without = [], {}
-    for name, stop, target_stop in (("valid", valid_begin, test_begin), ("test", test_begin, end)):
-        asked = np.flatnonzero((stop > begin) & (target_stop > stop))
-        parts.append(Part(asked, begin[asked], stop[asked], target_stop[asked]))
-        without[name] = len(sequences) - len(asked)
-        if not len(asked):
-            raise InputError(f"split='time': no user has actions both before {name}_at and in the {name} period")
-    options = {"valid_at": valid_at, "test_at": test_at, "valid_time": cuts[0], "test_time": cuts[1]}
-    return Split("time", options, valid_begin, parts[0], parts[1], without)
+    if times is None:
+        raise InputError("split='time' needs times, and these data have none; use split='leave-one-out'")
+    if sequences.times_are_positions:
+        raise InputError(
+            "split='time': the times are only positions in each user's sequence (0, 1, 2, ...), which say nothing "
+            "about who came first; use split='leave-one-out'"
+        )
+    asked = {"valid_at": valid_at, "test_at": test_at}
+    cuts = {name: _cut(times, at, name) for name, at in asked.items()}
+    options = {name: at.isoformat() if isinstance(at, dt.date) else at for name, at in asked.items()}
+    return cut_at(sequences, cuts["valid_at"], cuts["test_at"], options)
 
 
-def _cut(times: NDArray[Any], name: str, value: Any) -> float | int:
-    """A share, a time or an ISO date as a time of the log."""
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise InputError(f"{name}={value!r} is neither a number nor an ISO date such as 2024-03-01") from None
-        seconds = (moment.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
-        return int(seconds * _units_per_second(times))
-    if isinstance(value, float) and 0 < value < 1:
-        place = min(int(value * len(times)), len(times) - 1)
-        return np.partition(times, place)[place].item()  # type: ignore[no-any-return]
-    return value  # type: ignore[no-any-return]
+def _cut(times: NDArray[Any], at: Any, name: str) -> int | float:
+    """The time that a share, number or date stands for."""
+    if isinstance(at, (bool, np.bool_)) or at is None:
+        raise InputError(f"{name}={at!r} is no share between 0 and 1 and no time")
+    if isinstance(at, (float, np.floating)) and 0 < at < 1:
+        return np.quantile(times, at, method="higher").item()
+    if isinstance(at, (int, float, np.number)):
+        found: int | float = at.item() if isinstance(at, np.number) else at
+    else:
+        found = moment(at, name, times)
+    low, high = times.min().item(), times.max().item()
+    if not low < found <= high:
+        raise InputError(
+            f"{name}={at!r} ({found}) does not cut the data, whose times go from {low} to {high}; "
+            "give a time between them, or a share such as 0.8"
+        )
+    return found
 
 
-def _units_per_second(times: NDArray[Any]) -> int:
-    """1 for unix seconds, 1000 for milliseconds, and so on, by the size of the latest time."""
-    return next((unit for unit in (1, 10**3, 10**6) if times.max() < 2e10 * unit), 10**9)
-
-
-def _first_at(sequences: Sequences, cut: float | int) -> Int:
-    """For each user the position of the first action at or after a time."""
+def cut_at(sequences: Sequences, valid_cut: float, test_cut: float, options: dict[str, Any]) -> Split:
+    """The split of `by_time` at two known times."""
     assert sequences.times is not None
-    before = np.concatenate([[0], np.cumsum(sequences.times < cut)])
-    return sequences.offsets[:-1] + before[sequences.offsets[1:]] - before[sequences.offsets[:-1]]
+    if not valid_cut < test_cut:
+        raise InputError(
+            f"split='time': valid_at ({valid_cut}) must be before test_at ({test_cut}); choose cuts further apart"
+        )
+    begin, end = sequences.offsets[:-1], sequences.offsets[1:]
+    valid_stop, test_stop = (begin + _earlier(sequences, cut) for cut in (valid_cut, test_cut))
+    valid, test = _part(begin, valid_stop, test_stop), _part(begin, test_stop, end)
+    for name, part in (("validation", valid), ("test", test)):
+        if not len(part):
+            raise InputError(
+                f"split='time': no user has actions both before and in the {name} part "
+                f"(cuts at {valid_cut} and {test_cut}); choose other cuts"
+            )
+    without = {
+        "valid_no_action": int((valid_stop == test_stop).sum()),
+        "valid_no_history": int(((valid_stop < test_stop) & (valid_stop == begin)).sum()),
+        "test_no_action": int((test_stop == end).sum()),
+        "test_no_history": int(((test_stop < end) & (test_stop == begin)).sum()),
+    }
+    options = {**options, "valid_cut": valid_cut, "test_cut": test_cut}
+    return Split("time", options, valid_stop, valid, test, without)
 
 
-SPLITS = {"leave-one-out": leave_one_out, "time": by_time}
+def _earlier(sequences: Sequences, cut: float) -> Int:
+    """`(n_users,)` actions of each user before a time."""
+    assert sequences.times is not None
+    before = np.zeros(len(sequences.items) + 1, dtype=np.int64)
+    np.cumsum(sequences.times < cut, out=before[1:])
+    return before[sequences.offsets[1:]] - before[sequences.offsets[:-1]]
 
 
-def make_split(name: str, sequences: Sequences, **options: Any) -> Split:
-    """A split by name."""
-    if name not in SPLITS:
-        raise InputError(f"split={name!r} is not known; choose one of {', '.join(SPLITS)}")
-    return by_time(sequences, **options) if name == "time" else leave_one_out(sequences)
+def _part(begin: Int, stop: Int, target_stop: Int) -> Part:
+    """The users with something before `stop` and something after."""
+    users = np.flatnonzero((stop > begin) & (target_stop > stop))
+    return Part(users, begin[users], stop[users], target_stop[users])

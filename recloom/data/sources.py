@@ -1,108 +1,197 @@
-"""Files and frames of any kind to one checked Polars frame with known column names."""
+"""Open files, folders and frames of any engine as one Narwhals frame."""
 
 from __future__ import annotations
 
-import difflib
 import glob
-from collections.abc import Mapping
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import polars as pl
 
+from recloom.data.vocabulary import as_integer, as_text
 from recloom.errors import InputError
 
-SUFFIXES = (".parquet", ".csv", ".tsv")
+Frame = nw.DataFrame[Any] | nw.LazyFrame[Any]
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+PARQUET = (".parquet", ".pq")
+PACKED = (".gz", ".zst")
+KINDS = "CSV (.csv), TSV (.tsv) and Parquet (.parquet) are read, CSV and TSV also as .gz"
 
 
-def open_source(source: Any) -> tuple[nw.LazyFrame[Any], str]:
-    """A lazy frame over a path (file, glob or folder) or a frame, and the name it has in messages.
+@dataclass(frozen=True)
+class Source:
+    """A table that has been opened and not yet read.
+
+    Args:
+        frame: its Narwhals frame; lazy frames of DuckDB or Spark are worked on where they are.
+        name: what to call it in messages.
+        ordered: its rows have an order.
+        text: it was read from CSV or TSV, so every column is text.
+    """
+
+    frame: Frame
+    name: str
+    ordered: bool
+    text: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return self.frame.collect_schema().names()
+
+    @property
+    def in_engine(self) -> bool:
+        """Filters run in the engine (DuckDB, Spark), and only their result is fetched."""
+        kind = self.frame.implementation
+        return not (kind.is_polars() or kind.is_dask() or isinstance(self.frame, nw.DataFrame))
+
+
+def open_source(source: Any, what: str) -> Source:
+    """Open a path, pattern, folder or frame.
+
+    Args:
+        source: see `recloom.data.log.read_log`.
+        what: what it is, in messages: "log" or "items".
 
     Raises:
-        InputError: nothing is there, the format is not known, or the object is no frame.
+        InputError: nothing there, nothing readable, or not a table.
     """
-    if isinstance(source, (str, Path)):
-        return nw.from_native(_scan(str(source))).lazy(), str(source)
+    if isinstance(source, (str, os.PathLike)):
+        return _open_files(os.path.expanduser(os.fspath(source)))
     try:
         frame = nw.from_native(source)
     except TypeError as error:
         raise InputError(
-            f"a log is a path or a frame of pandas, Polars, Arrow, DuckDB or PySpark; {type(source).__name__} is neither"
+            f"{what}: a {type(source).__name__} is no table; give a path, or a pandas, Polars, Arrow, DuckDB or Spark "
+            "frame"
         ) from error
-    if frame.implementation.is_pyarrow():
-        frame = nw.from_native(pl.from_arrow(source))
-    return frame.lazy(), f"the {type(source).__name__}"
+    if not isinstance(frame, (nw.DataFrame, nw.LazyFrame)):
+        raise InputError(f"{what}: one column ({type(source).__name__}) is no table; give a frame")
+    kind = frame.implementation
+    engine = "DuckDB relation" if kind.is_duckdb() else f"{str(kind).split('.')[-1].lower()} frame"
+    return Source(frame, f"the {what} ({engine})", isinstance(frame, nw.DataFrame) or kind.is_polars())
 
 
-def _scan(path: str) -> pl.LazyFrame:
-    """Polars' scan of one file, the files of a folder, or those a pattern matches."""
-    if Path(path).is_dir():
-        files = sorted(str(file) for file in Path(path).iterdir() if file.suffix in SUFFIXES)
-    else:
-        files = sorted(glob.glob(path)) if not Path(path).exists() else [path]
-    if not files:
-        raise InputError(f"{path}: no such file, and no {', '.join(SUFFIXES)} file matches it")
-    kinds = {Path(file).suffix.lower() for file in files}
-    if len(kinds) > 1 or not kinds <= set(SUFFIXES):
-        raise InputError(f"{path}: expected files of one kind ({', '.join(SUFFIXES)}), found {', '.join(sorted(kinds))}")
-    kind = kinds.pop()
-    if kind == ".parquet":
-        return pl.scan_parquet(files)
-    separator = "\t" if kind == ".tsv" else ","
-    return pl.scan_csv(files, separator=separator, infer_schema_length=10_000)
-
-
-def select(frame: nw.LazyFrame[Any], columns: Mapping[str, str], name: str) -> nw.LazyFrame[Any]:
-    """The wanted columns under their standard names.
-
-    Args:
-        columns: standard name -> the source's name for it, which is also the option that sets it.
+def collect(frame: Frame, name: str) -> tuple[pl.DataFrame, list[str]]:
+    """The rows of a frame, in Polars, and the columns whose values had several types.
 
     Raises:
-        InputError: a column is missing (says which exist), or the file cannot be read.
+        InputError: rows that cannot be read.
     """
     try:
-        found = frame.collect_schema().names()
-    except Exception as error:
-        raise InputError(f"{name}: cannot be read ({type(error).__name__}: {error})") from error
-    for standard, column in columns.items():
-        if column not in found:
-            close = difflib.get_close_matches(column, found, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            option = {"user_id": "user", "item_id": "item", "timestamp": "time"}.get(standard, standard)
-            raise InputError(
-                f"{name}: no column {column!r}; it has {', '.join(map(repr, found))}.{hint} "
-                f"Name the right one with {option}=... (--{option} on the command line)"
-            )
-    return frame.select(*(nw.col(column).alias(standard) for standard, column in columns.items()))
+        if isinstance(frame, nw.LazyFrame):
+            return frame.collect("polars").to_native(), []
+        return _plain(frame)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{name} cannot be read: {_first_line(error)}") from error
 
 
-def collect(frame: nw.LazyFrame[Any], name: str) -> pl.DataFrame:
-    """The rows in memory; ids of mixed types become strings."""
-    native = frame.to_native()
+def _plain(frame: nw.DataFrame[Any]) -> tuple[pl.DataFrame, list[str]]:
+    """The frame in Polars; columns of Python objects (pandas, Polars) as numbers, or as text if they mix types."""
+    objects = [name for name, dtype in frame.schema.items() if dtype == nw.Object]
+    if not objects:
+        return frame.to_polars(), []
+    made = {name: object_column(name, frame[name].to_list()) for name in objects}
+    rest = frame.drop(*objects)
+    columns = rest.to_polars().get_columns() if rest.columns else []
+    table = pl.DataFrame([*columns, *(series for series, _ in made.values())])
+    return table.select(frame.columns), [name for name, (_, mixed) in made.items() if mixed]
+
+
+def object_column(name: str, values: list[Any]) -> tuple[pl.Series, bool]:
+    """Python values as one column, and whether they had several types, which become text."""
+    values = [None if _missing(value) else value for value in values]
+    if all(value is None or (as_integer(value) is not None and not isinstance(value, str)) for value in values):
+        return pl.Series(name, [None if v is None else as_integer(v) for v in values], dtype=pl.Int64), False
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) == 1:
+        try:
+            return pl.Series(name, values, strict=True), False
+        except (TypeError, pl.exceptions.PolarsError):
+            return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String), False
+    texts = [None if value is None else as_text(value) or str(value) for value in values]
+    return pl.Series(name, texts, dtype=pl.String), True
+
+
+def _missing(value: Any) -> bool:
+    """None, NaN, and what pandas puts in their place."""
+    not_a_number = isinstance(value, float) and value != value
+    return value is None or not_a_number or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _open_files(path: str) -> Source:
+    files = _files(path)
+    kinds = {_kind(file) for file in files}
+    if len(kinds) > 1:
+        raise InputError(f"{path} holds files of several kinds ({', '.join(sorted(kinds))}); name one with a pattern")
+    kind = kinds.pop()
+    empty = next((file for file in files if not file.stat().st_size), None)
+    if empty:
+        raise InputError(f"{empty} is empty (0 bytes); give a table with a header line")
     try:
-        if isinstance(native, pl.LazyFrame):
-            return native.collect()
-        if frame.implementation.is_pandas_like():
-            return _from_pandas(native)
-        return frame.collect(backend="polars").to_native()  # type: ignore[no-any-return]
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{name}: cannot be read ({type(error).__name__}: {error})") from error
-
-
-def _from_pandas(frame: Any) -> pl.DataFrame:
-    """A pandas frame as Polars; a column of mixed objects is turned into strings."""
-    columns = {}
-    for column in frame.columns:
-        values = frame[column]
-        if values.dtype == object:
-            kinds = {type(value) for value in values.dropna()}
-            if len(kinds) > 1:
-                values = [None if value is None or value != value else str(value) for value in values]
-            columns[column] = pl.Series(values if isinstance(values, list) else values.tolist(), strict=False)
+        if kind == "parquet":
+            lazy = pl.scan_parquet(files)
         else:
-            columns[column] = pl.from_pandas(values)
-    return pl.DataFrame(columns)
+            lazy = pl.scan_csv(files, separator=_separator(files[0], kind), infer_schema=False)
+        lazy.collect_schema()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path} cannot be read as {kind[:1].upper() + kind[1:]}: {_first_line(error)}") from error
+    return Source(nw.from_native(lazy), path, ordered=True, text=kind != "parquet")
+
+
+def _files(path: str) -> list[Path]:
+    """The files that a path, pattern or folder names, sorted by name."""
+    if os.path.isdir(path):
+        found = [file for file in sorted(Path(path).rglob("*")) if file.is_file() and not _hidden(file, path)]
+        tables = [file for file in found if _kind(file, strict=False)]
+        if not tables:
+            raise InputError(f"the folder {path} holds no table; {KINDS}")
+        return tables
+    if os.path.exists(path):
+        return [Path(path)]
+    if glob.has_magic(path):
+        matched = [Path(file) for file in sorted(glob.glob(path, recursive=True)) if os.path.isfile(file)]
+        if matched:
+            return matched
+        raise InputError(f"no file matches {path!r}")
+    near = Path(path).parent
+    beside = "" if near.is_dir() else f"; the folder {near} does not exist either"
+    raise InputError(f"there is no file {path}{beside}")
+
+
+def _hidden(file: Path, folder: str) -> bool:
+    """Names such as `_SUCCESS` and `.crc`, which engines leave beside their tables."""
+    return any(part.startswith(("_", ".")) for part in file.relative_to(folder).parts)
+
+
+def _kind(file: Path, strict: bool = True) -> str:
+    name = file.name.lower()
+    for packed in PACKED:
+        name = name.removesuffix(packed)
+    suffix = Path(name).suffix
+    if suffix in PARQUET:
+        return "parquet"
+    if suffix in SEPARATORS:
+        return suffix[1:]
+    if strict:
+        raise InputError(f"{file}: the suffix {suffix or '(none)'} is not known; {KINDS}")
+    return ""
+
+
+def _separator(file: Path, kind: str) -> str:
+    """The usual separator of the kind; another one if the header has only that."""
+    usual = SEPARATORS[f".{kind}"]
+    if file.name.lower().endswith(PACKED):
+        return usual
+    with file.open("rb") as opened:
+        header = opened.readline(1 << 16).decode("utf-8", "replace")
+    others = [sign for sign in (",", "\t", ";", "|") if sign in header]
+    return others[0] if usual not in header and len(others) == 1 else usual
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -45,9 +45,10 @@ def sampled_candidates(data: Dataset, part: str, protocol: str | Protocol, seed:
     Raises:
         InputError: a protocol without sample, or a user with fewer unseen items than negatives.
     """
-    protocol, asked = get_protocol(protocol), get_part(data, part)
+    protocol = get_protocol(protocol)
     if not protocol.sampled:
         raise InputError(f"protocol '{protocol.name}' ranks all items; it has no sampled candidates")
+    asked = get_part(data, part)
     draw = np.random.default_rng((seed, part == "test", protocol.candidates == "popularity", protocol.negatives))
     n_items = data.catalog.n_items
     counts = np.ones(n_items + 1, dtype=np.int64)

@@ -131,7 +131,7 @@ class Evaluator:
         safe = length * self._longest_item < 1e38  # Cauchy-Schwarz: no product can leave the range of float32
         step = self._step
         if self.protocol.sampled:
-            step = max(1, self._cells // (self._candidate_rows(rows).shape[1] * dim))
+            step = max(1, self._cells // 4 // (self._candidate_rows(rows).shape[1] * dim))
         for begin in range(0, len(rows), step):
             some, block = rows[begin : begin + step], queries[begin : begin + step]
             scores = self._sampled_products(some, block) if self.protocol.sampled else self._products(block)

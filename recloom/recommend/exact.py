@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.module import gather
+from recloom.evaluation.top import FOLDS
 from recloom.recommend.histories import Histories
 from recloom.recommend.restrictions import Restrictions
 from recloom.recommend.search import SCORES_PER_BLOCK, ScoreSearch, VectorSearch, best
@@ -53,6 +54,7 @@ class ExactSearch:
             self.place = np.full(n_items + 2, -1, dtype=np.int64)
             self.place[limits.allowed] = np.arange(self.width)
             self.popularity = popularity[self.allowed - 1]
+        self.padded = -(-self.width // FOLDS) * FOLDS  # the columns behind the last stay at minus infinity
         by_user = limits.allowed_by_user or limits.denied_by_user
         self.users: list[Any] = asked.user_list if by_user else []
         self.k = min(k, self.width)
@@ -71,19 +73,18 @@ class ExactSearch:
             return self
         per_block = max(1, min(self.search.rows, SCORES_PER_BLOCK // self.width, len(order)))
         copies = 2 if self.search.intents > 1 else 1
-        buffer = torch.empty(copies, per_block, self.width, device=self.device)
+        buffer = torch.full((copies, per_block, self.padded), -torch.inf, device=self.device)
         candidates = self.search.candidates(self.allowed)
         for first in range(0, n_empty, per_block):
             rows = order[first : min(first + per_block, n_empty)]
-            scores = buffer[0, : len(rows)]
-            scores[:] = self.popularity
-            self._keep(rows, scores, None)
+            buffer[0, : len(rows), : self.width] = self.popularity
+            self._keep(rows, buffer[0, : len(rows)], None)
         for first in range(n_empty, len(order), per_block):
             rows = order[first : first + per_block]
             stop = self.asked.offsets[rows + 1]
             items = torch.from_numpy(gather(self.asked.items, stop - read[rows], stop))
             batch = SequenceBatch(torch.full((len(rows),), -1), items).to(self.device)
-            queries = self.search.into(buffer[:, : len(rows)], batch, candidates)
+            queries = self.search.into(buffer[:, : len(rows), : self.width], batch, candidates)
             self._keep(rows, buffer[0, : len(rows)], queries)
         return self
 
@@ -98,6 +99,7 @@ class ExactSearch:
             if len(seen):
                 scores.view(-1).index_fill_(0, self._tensor(seen), -torch.inf)
         values, columns = best(scores, self.k)
+        columns = columns.clamp(max=self.width - 1)
         items = columns + 1 if self.allowed is None else self.allowed[columns]
         found = values > -torch.inf
         if self.intents is not None and queries is not None:
@@ -116,7 +118,7 @@ class ExactSearch:
         total = np.cumsum(lengths)
         at = np.arange(total[-1]) + np.repeat(start - total + lengths, lengths)
         columns = self._columns(self.asked.items[at])
-        flat = np.repeat(np.arange(len(rows)) * self.width, lengths) + columns
+        flat = np.repeat(np.arange(len(rows)) * self.padded, lengths) + columns
         return flat if self.place is None else flat[columns >= 0]
 
     def _restrict_users(self, rows: NDArray[np.int64], scores: Tensor) -> None:

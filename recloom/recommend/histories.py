@@ -17,6 +17,9 @@ from recloom.errors import InputError
 
 FLAT = "histories is one flat list of ids (it holds {found!r}); give a list of histories, such as [[{found!r}, ...]]"
 
+NO_LISTS = (str, bytes, Mapping, set, frozenset)
+"""Things that can be iterated over and are no list of histories, nor a history."""
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -83,7 +86,7 @@ def read_histories(
         if user_ids is not None:
             raise InputError("user_ids goes with a list of histories; here the user ids come with the histories")
         return histories if isinstance(histories, Histories) else _from_frame(frame, catalog)
-    if isinstance(histories, (str, bytes, Mapping, set, frozenset)) or not isinstance(histories, Iterable):
+    if isinstance(histories, NO_LISTS) or not isinstance(histories, Iterable):
         raise InputError(
             f"histories is a {type(histories).__name__}; give a list of histories (lists of item ids) with user_ids "
             "beside it, or a frame with the columns user_id and item_id"
@@ -152,7 +155,7 @@ def _encode_column(ids: pl.Series, catalog: Catalog) -> NDArray[np.int64]:
         whole = ids.is_finite() & (ids == ids.floor())
         ids = pl.select(pl.when(whole).then(ids.fill_nan(None))).to_series().cast(pl.Int64)
     distinct = ids.drop_nulls().unique()
-    codes = pl.Series(catalog.encode(distinct.to_list()), dtype=pl.Int64)
+    codes = pl.Series(catalog.encode(distinct.to_numpy() if ids.dtype.is_integer() else distinct.to_list()))
     return ids.replace_strict(distinct, codes, default=0, return_dtype=pl.Int64).to_numpy()
 
 

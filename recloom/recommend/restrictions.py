@@ -36,7 +36,7 @@ class Restrictions:
     unknown_deny: int = 0
 
     def check_users(self, users: list[Any]) -> None:
-        """An `InputError` where lists by user name nobody who is asked because one side is text and the other is not."""
+        """An `InputError` where lists by user name nobody who is asked, one side being text and the other not."""
         for name, by_user in (("allow", self.allowed_by_user), ("deny", self.denied_by_user)):
             if not by_user or not users or any(user in by_user for user in users):
                 continue
@@ -65,9 +65,7 @@ def read_restrictions(allow: Ids, deny: Ids, catalog: Catalog) -> Restrictions:
     return Restrictions(allowed, denied, allowed_by_user, denied_by_user, unknown_allow, unknown_deny)
 
 
-def _read(
-    name: str, ids: Ids, catalog: Catalog
-) -> tuple[NDArray[np.int64] | None, dict[Any, NDArray[np.int64]], int]:
+def _read(name: str, ids: Ids, catalog: Catalog) -> tuple[NDArray[np.int64] | None, dict[Any, NDArray[np.int64]], int]:
     """Item indices for everybody (None without a list), item indices by user, ids not known."""
     if ids is None:
         return None, {}, 0

@@ -11,6 +11,7 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.errors import InputError
+from recloom.evaluation import top_items
 
 if TYPE_CHECKING:
     from recloom.training.method import Method
@@ -38,7 +39,7 @@ def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Returns:
         Scores and columns, both `(rows, k)`.
     """
-    values, columns = torch.topk(scores, min(k + 1, scores.shape[1]))
+    values, columns = top_items(scores, min(k + 1, scores.shape[1]))
     tied = values[:, 1:] == values[:, :-1]
     if tied.any():
         rows = (tied & (values[:, 1:] > -torch.inf)).any(1).nonzero()[:, 0]

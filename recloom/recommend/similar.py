@@ -19,7 +19,9 @@ NAMES_COMPARED = 50_000
 def similar_items(search: VectorSearch | ScoreSearch, labels: Labels, item: Any, k: int) -> pl.DataFrame:
     """The `k` items with the largest cosine to `item`; see `Recommender.similar`."""
     if isinstance(search, ScoreSearch):
-        raise InputError(f"{search.name} ranks by scores and has no item vectors; similar items need a method of vectors")
+        raise InputError(
+            f"{search.name} ranks by scores and has no item vectors; similar items need a method of vectors"
+        )
     if search.table.shape[0] < 2:
         raise InputError(
             f"{search.name} knows one number an item, which tells nothing of how items are alike; "

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from recloom.data.catalog import Catalog
 from recloom.data.files import write_atomically
 from recloom.errors import InputError
-from recloom.recommend.histories import Histories, read_histories
+from recloom.recommend.histories import NO_LISTS, Histories, read_histories
 from recloom.recommend.recommendations import Counts, Recommendations
 
 ROWS_PER_PART = 1 << 20
@@ -52,17 +52,17 @@ def parts(histories: Any, catalog: Catalog, user_ids: Iterable[Any] | None, k: i
     """
     size = max(1, min(65_536, ROWS_PER_PART // k))
     frame = nw.from_native(histories, pass_through=True)
-    no_lists = isinstance(histories, (Histories, str, bytes, dict, set)) or isinstance(frame, (nw.DataFrame, nw.LazyFrame))
-    if no_lists or not isinstance(histories, Iterable):
+    if isinstance(frame, (nw.DataFrame, nw.LazyFrame, Histories, *NO_LISTS)) or not isinstance(histories, Iterable):
         whole = read_histories(histories, catalog, user_ids)
         yield from (whole.part(start, start + size) for start in range(0, max(len(whole), 1), size))
         return
     rows, users, first = iter(histories), None if user_ids is None else iter(user_ids), 0
-    while first == 0 or part:
-        part = list(itertools.islice(rows, size))
-        if part or first == 0:
-            yield read_histories(part, catalog, None if users is None else list(itertools.islice(users, len(part))), first)
-        first += max(len(part), 1)
+    while (part := list(itertools.islice(rows, size))) or not first:
+        names = None if users is None else list(itertools.islice(users, len(part)))
+        yield read_histories(part, catalog, names, first)
+        if not part:
+            break
+        first += len(part)
     if users is not None and next(users, None) is not None:
         raise InputError("user_ids has more ids than there are histories; give one id a history")
 

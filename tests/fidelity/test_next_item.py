@@ -80,7 +80,7 @@ def test_untrained_scores_cost_the_logarithm_of_the_catalogue():
 
 
 def test_sampled_softmax_equals_the_loop(parts):
-    states, table, targets, negatives = parts
+    states, table, targets, negatives = (part.detach() for part in parts)
     log_q = torch.log(torch.linspace(0.01, 0.2, ITEMS + 2, dtype=torch.float64))
     slow = 0.0
     for n in range(N):
@@ -105,7 +105,7 @@ def test_logq_correction_makes_sampling_approach_the_full_softmax(parts):
 
 
 def test_binary_losses_equal_the_loop(parts):
-    states, table, targets, negatives = parts
+    states, table, targets, negatives = (part.detach() for part in parts)
     bce = gbce = bpr = 0.0
     alpha = K / (ITEMS - 1)
     beta = alpha * (0.75 * (1 - 1 / alpha) + 1 / alpha)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recloom.cli.output import print_json, print_table, say
+from recloom.cli.output import cell, print_json, print_table, say
 from recloom.cli.values import parse_list
 
 if TYPE_CHECKING:
@@ -81,18 +81,21 @@ def _show(data: Dataset, as_json: bool, out: Path) -> None:
     if as_json:
         print_json({"path": str(out), "fingerprint": data.fingerprint, "report": data.report, **data.describe()})
         return
-    print_table(_facts(data.report), "Read")
-    say("")
+    print_table([row for row in _facts(data.report) if row["value"] != "0"], "Read (what is 0 is left out)")
+    typer.echo()
     print_table(_facts(data.describe()), "Prepared")
     say(f"\nThe data are in {out}. Next: recloom train sasrec {out} -o RUN")
 
 
-def _facts(facts: dict[str, Any], above: str = "") -> list[dict[str, Any]]:
+def _facts(facts: dict[str, Any], above: str = "") -> list[dict[str, str]]:
     """A nested mapping as rows of name and value."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, str]] = []
     for name, value in facts.items():
         name = f"{above}{str(name).replace('_', ' ')}"
-        rows += _facts(value, f"{name}: ") if isinstance(value, dict) else [{"fact": name, "value": value}]
+        if isinstance(value, dict):
+            rows += _facts(value, f"{name}: ")
+        else:
+            rows.append({"fact": name, "value": f"{value:,.6g}" if isinstance(value, float) else cell(value)})
     return rows
 
 

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from recloom.cli.output import print_json, print_table, say
-from recloom.cli.values import parse_cutoffs, parse_numbers, parse_seeds, read_numbers
+from recloom.cli.values import (
+    parse_cutoffs,
+    parse_list,
+    parse_numbers,
+    parse_numbers_by_method,
+    parse_seeds,
+    read_numbers,
+)
 from recloom.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -97,10 +104,10 @@ def evaluate(
     from recloom.run import load
 
     found = load(run).evaluate(protocol, parse_cutoffs(k), split, data, any_data=any_data)
-    intervals = found.intervals()
     if as_json:
-        print_json({**found.to_dict(), "intervals": {name: list(bounds) for name, bounds in intervals.items()}})
+        print_json(found.to_dict())
         return
+    intervals = found.intervals()
     rows = [{"metric": name, "value": value, **_bounds(intervals.get(name))} for name, value in found.metrics().items()]
     print_table(rows, f"{found.method}, {protocol}, {split}, {len(found.ranks):,} users")
     if groups:
@@ -117,23 +124,83 @@ def compare(
     data: Annotated[Path, typer.Argument(help="Prepared data: a folder of `recloom prepare`.")],
     methods: Annotated[str, typer.Option(help="Names, separated by commas.")],
     numbers: Annotated[
-        list[str] | None, typer.Argument(help="Arguments: key=value, or METHOD.key=value for one.")
+        list[str] | None, typer.Argument(help="Arguments: key=value, or METHOD.key=value for one of them.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds each method is trained with.")] = 3,
+    seeds: Annotated[int, typer.Option(help="How many seeds each method that learns is trained with.")] = 3,
     protocol: Protocol = "full-mask",
     k: Cutoffs = "5,10,20",
+    metric: Annotated[str, typer.Option(help="What sorts the table and is tested.")] = "NDCG@10",
+    baseline: Annotated[str | None, typer.Option(help="What the tests are against; else the first method.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The most epochs.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to keep the runs in.")] = None,
     device: Device = "auto",
+    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="The progress bars.")] = True,
     as_json: Json = False,
 ) -> None:
     """Train several methods and print a leaderboard: means, spread over seeds, intervals, paired tests.
 
     \b
-    Example:
+    Examples:
       recloom compare data/shop --methods pop,repeat-recent,sasrec --seeds 3
+      recloom compare data/shop --methods pop,sasrec sasrec.dim=128 -o runs/compare
     """
-    raise NotImplementedError
+    names = parse_list(methods)
+    if not names:
+        raise InputError("--methods is empty; name them, such as pop,sasrec (`recloom methods` lists them)")
+    shared, own = parse_numbers_by_method(numbers)
+    if epochs is not None:
+        shared["epochs"] = epochs
+    from recloom.compare import compare as compare_methods
+
+    found = compare_methods(
+        data,
+        names,
+        seeds=seeds,
+        protocol=protocol,
+        k=parse_cutoffs(k),
+        metric=metric,
+        baseline=baseline,
+        numbers=own,
+        out=out,
+        device=device,
+        progress=progress and not as_json,
+        say=say,
+        **shared,
+    )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    rows = [_leader(row, metric) for row in found.leaderboard.to_dicts()]
+    print_table(rows, f"Test part, {protocol}: mean ± standard deviation over seeds [95 % interval over users]")
+    if found.tests.height:
+        typer.echo()
+        print_table(
+            [_tested(row) for row in found.tests.to_dicts()],
+            f"Paired tests of {metric} over users, p with Holm's correction",
+        )
+
+
+def _leader(row: dict[str, Any], metric: str) -> dict[str, Any]:
+    """A row of the leaderboard as it is printed: the interval beside the metric that sorts, one coverage."""
+    shown: dict[str, Any] = {"method": row["method"]}
+    coverages = [name for name in row if name.startswith("coverage@") and not name.endswith("_sd")]
+    for name in [
+        name for name in row if name.split("@")[0] in ("HR", "NDCG", "Recall") and "_" not in name
+    ] + coverages[-1:]:
+        shown[name] = f"{row[name]:.4f}" + (f" ± {row[f'{name}_sd']:.4f}" if row["seeds"] > 1 else "")
+        if name == metric and f"{name}_low" in row:
+            shown[name] += f" [{row[f'{name}_low']:.4f}, {row[f'{name}_high']:.4f}]"
+    return {**shown, "seeds": row["seeds"], "seconds": round(row["train_seconds"]), "parameters": row["parameters"]}
+
+
+def _tested(row: dict[str, Any]) -> dict[str, Any]:
+    p = row["p_holm"]
+    return {
+        "method": row["method"],
+        "against": row["against"],
+        "difference": f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
+        "p (Holm)": "< 0.0001" if p < 1e-4 else f"{p:.4f}",
+    }
 
 
 def reproduce(

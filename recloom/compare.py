@@ -1,0 +1,143 @@
+"""Several methods on one data set: a leaderboard with spread, intervals and paired tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recloom import methods as catalogue
+from recloom.data.dataset import Dataset
+from recloom.errors import InputError
+from recloom.evaluation import Evaluation, bootstrap, compare_paired, get_protocol
+from recloom.run import train
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        leaderboard: one row a method, best first: mean, standard deviation over seeds (`_sd`) and 95 % bootstrap
+            interval over users (`_low`, `_high`) of each metric, seeds, training seconds of a seed, parameters.
+        tests: paired tests of every method against the baseline, with Holm's correction.
+        protocol, metric, baseline: what was ranked how, by what the table is sorted, and what the tests are against.
+        evaluations: by method, one a seed, with per-user ranks.
+    """
+
+    leaderboard: pl.DataFrame
+    tests: pl.DataFrame
+    protocol: str
+    metric: str
+    baseline: str | None
+    evaluations: Mapping[str, Sequence[Evaluation]] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the ranks, ready for JSON."""
+        return {
+            "protocol": self.protocol,
+            "metric": self.metric,
+            "baseline": self.baseline,
+            "leaderboard": self.leaderboard.to_dicts(),
+            "tests": self.tests.to_dicts(),
+        }
+
+
+def compare(
+    data: Dataset | str | Path,
+    methods: Sequence[str],
+    *,
+    seeds: int = 3,
+    protocol: str = "full-mask",
+    k: Sequence[int] = (5, 10, 20),
+    metric: str = "NDCG@10",
+    baseline: str | None = None,
+    numbers: Mapping[str, Mapping[str, Any]] | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    say: Callable[[str], object] = lambda text: None,
+    **shared: Any,
+) -> Comparison:
+    """Train methods with several seeds and compare them on the test part.
+
+    Args:
+        methods: names from `recloom.methods.METHODS`. Methods that only count are built once.
+        seeds: seeds 1..n of every method that trains.
+        metric: sorts the table and is tested; any metric that is a mean over users.
+        baseline: what the tests are against; the first of the methods if None.
+        numbers: arguments by method, such as `{"sasrec": {"dim": 128}}`.
+        out: folder to keep the runs in; the same call after a stop continues there.
+        say: told a line after each run.
+        shared: arguments for every method that has them, such as `epochs=20`.
+
+    Raises:
+        InputError: an unknown method, argument, metric or baseline; known before anything is trained.
+    """
+    data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
+    names = list(dict.fromkeys(methods))
+    chosen = _numbers(names, numbers or {}, shared)
+    baseline = baseline or (names[0] if len(names) > 1 else None)
+    if seeds < 1:
+        raise InputError(f"seeds={seeds}: at least 1 is needed")
+    if baseline is not None and baseline not in names:
+        raise InputError(f"baseline={baseline!r} is not compared; choose one of {', '.join(names)}")
+    get_protocol(protocol)
+    place = Path(tempfile.mkdtemp(prefix="recloom-compare-")) if out is None else Path(out)
+    found: dict[str, list[Evaluation]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for name in names:
+        trains = any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen[name]))
+        found[name], seconds = [], []
+        for seed in range(1, seeds + 1 if trains else 2):
+            run = train(name, data, out=place / name / f"seed-{seed}", seed=seed, device=device, progress=progress, **chosen[name])
+            found[name].append(run.evaluate(protocol=protocol, k=k))
+            seconds.append(run.history["train_seconds"].sum() if run.history.height else 0.0)
+            say(f"{name} seed {seed}: {metric} {found[name][-1].metrics().get(metric, float('nan')):.4f}")
+        parameters = sum(p.numel() for p in run.method.parameters())
+        facts[name] = {"seeds": len(found[name]), "train_seconds": float(np.mean(seconds)), "parameters": parameters}
+    rows = [{"method": name, **_summary(found[name]), **facts[name]} for name in names]
+    found[names[0]][0].value(metric)
+    table = pl.DataFrame(rows).sort(metric, descending=True)
+    tests = compare_paired(found, metric, baseline) if len(names) > 1 else pl.DataFrame()
+    return Comparison(table, tests, protocol, metric, baseline, found)
+
+
+def _numbers(
+    names: Sequence[str], numbers: Mapping[str, Mapping[str, Any]], shared: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The arguments of each method; one that no method has is an error."""
+    if not names:
+        raise InputError(f"methods: none given; choose from {', '.join(catalogue.METHODS)}")
+    known = {name: catalogue.arguments(name) for name in names}
+    for key in shared:
+        if not any(key in arguments for arguments in known.values()):
+            raise InputError(f"none of {', '.join(names)} has an argument {key!r}")
+    for name in numbers:
+        if name not in names:
+            raise InputError(f"numbers are given for {name!r}, which is not among the methods {', '.join(names)}")
+    return {
+        name: {key: value for key, value in shared.items() if key in known[name]} | dict(numbers.get(name, {}))
+        for name in names
+    }
+
+
+def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:
+    """Mean, spread over seeds, and interval over users of the seeds' mean."""
+    each = [run.metrics() for run in runs]
+    per_user = {name: np.mean([run.values()[name] for run in runs], axis=0) for name in runs[0].values()}
+    low, high = bootstrap(np.stack(list(per_user.values()), 1))
+    bounds = dict(zip(per_user, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+    row: dict[str, float] = {}
+    for name in each[0]:
+        values = [one[name] for one in each]
+        row[name] = float(np.mean(values))
+        row[f"{name}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        if name in bounds:
+            row[f"{name}_low"], row[f"{name}_high"] = bounds[name]
+    return row

@@ -1,0 +1,87 @@
+"""Methods are one level under Method, files read in one sitting, and tracked files speak only of the project."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from recloom import methods
+from recloom.training import Method
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "recloom").rglob("*.py"))
+
+
+def subclasses(kind):
+    for child in kind.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+def test_methods_are_one_level_under_method():
+    found = [kind for kind in subclasses(Method) if kind.__module__.startswith("recloom.")]
+    assert len(found) >= 3
+    for kind in found:
+        assert kind.__bases__ == (Method,), f"{kind.__name__} is not directly under Method"
+
+
+def test_a_method_replaces_only_what_it_may():
+    allowed = {"queries", "catalogue", "score", "configure_optimizers", "training_step", "__init__"}
+    own = {name for name, value in vars(Method).items() if callable(value)}
+    for kind in subclasses(Method):
+        if kind.__module__.startswith("recloom."):
+            assert set(vars(kind)) & own <= allowed, kind.__name__
+
+
+def test_every_method_file_is_listed():
+    files = {path.stem for path in (ROOT / "recloom" / "methods").glob("*.py")} - {"__init__", "about"}
+    assert files == {build.__module__.split(".")[-1] for build in methods.METHODS.values()}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_read_in_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_readme_is_short_and_its_links_hold():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) < 120
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert links
+    missing = [link for link in links if not (ROOT / link).exists() and not link.startswith("results/")]
+    assert not missing
+
+
+def test_readme_names_every_method():
+    text = (ROOT / "README.md").read_text()
+    assert all(f"| `{name}` |" in text for name in methods.METHODS)
+
+
+def test_constraints_are_exact_and_cover_what_the_project_needs():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
+    needed = re.findall(r'^    "([A-Za-z0-9-]+)[><=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert {name.lower() for name in needed} <= pinned
+
+
+def tracked():
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_machine_paths_in_tracked_files():
+    path = re.compile(r"(?<![\w.])/(?:home|root|Users|mnt|opt|work|srv)/\w")
+    found = []
+    for file in tracked():
+        try:
+            text = file.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += [f"{file.relative_to(ROOT)}: {match[0]}" for match in path.finditer(text)]
+    assert not found

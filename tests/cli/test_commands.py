@@ -1,0 +1,249 @@
+"""The command line from a log to recommendations, on the simulated shop."""
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+import recloom
+from recloom.cli import main
+
+COMMANDS = [
+    "prepare", "describe", "train", "evaluate", "recommend", "similar", "compare", "methods", "doctor", "reproduce",
+    "data list", "data get",
+]  # fmt: skip
+QUICK = ["dim=16", "length=20", "dropout=0.2", "--epochs", "2", "--no-progress"]
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def shop():
+    return recloom.simulate(n_users=200, n_items=60, lengths=(5, 10, 30), seed=3)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, shop):
+    """A folder with log, items, prepared data and a trained run."""
+    folder = tmp_path_factory.mktemp("shop")
+    shop.log.write_csv(folder / "log.csv")
+    shop.items.write_parquet(folder / "items.parquet")
+    for arguments in (
+        ["prepare", folder / "log.csv", "-o", folder / "data", "--items", folder / "items.parquet", "--min-item", 2],
+        ["train", "sasrec", folder / "data", "-o", folder / "run", *QUICK],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        assert not ended.value.code
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(call, command):
+    code, out, _ = call(*command.split(), "--help")
+    assert code == 0
+    assert "Example" in out and f"recloom {command}" in out
+
+
+def test_bare_recloom_lists_the_commands(call):
+    _, out, err = call()
+    assert all(name.split()[0] in out + err for name in COMMANDS)
+
+
+def test_version(call):
+    assert call("--version") == (0, f"recloom {recloom.__version__}\n", "")
+
+
+def test_prepare_prints_what_it_read(call, place, tmp_path):
+    code, out, _ = call("prepare", place / "log.csv", "-o", tmp_path / "data", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["users"] == 200
+    assert found["fingerprint"] == recloom.Dataset.load(tmp_path / "data").fingerprint
+
+
+def test_describe(call, place):
+    code, out, _ = call("describe", place / "data")
+    assert code == 0
+    assert "users" in out and "200" in out
+    assert json.loads(call("describe", place / "data", "--json")[1])["users"] == 200
+
+
+def test_columns_and_time_split(call, shop, tmp_path):
+    renamed = shop.log.rename({"user_id": "who", "item_id": "what", "timestamp": "when"})
+    renamed.write_csv(tmp_path / "log.tsv", separator="\t")
+    columns = ["--user", "who", "--item", "what", "--time", "when", "--split", "time", "--valid-at", "0.7"]
+    code, _, _ = call("prepare", tmp_path / "log.tsv", "-o", tmp_path / "data", *columns)
+    assert code == 0
+    assert recloom.Dataset.load(tmp_path / "data").split.name == "time"
+
+
+def test_train_reads_recipe_and_numbers(call, place, tmp_path):
+    (tmp_path / "small.toml").write_text('method = "sasrec"\n[numbers]\ndim = 8\nlength = 10\nepochs = 1\n')
+    arguments = [
+        "--recipe",
+        tmp_path / "small.toml",
+        "length=12",
+        "--seed",
+        "7",
+        "--no-progress",
+        "--precision",
+        "fp32",
+    ]
+    code, _, err = call("train", "sasrec", place / "data", "-o", tmp_path / "run", *arguments)
+    assert code == 0, err
+    recipe = recloom.load(tmp_path / "run").recipe
+    assert recipe["numbers"]["dim"] == 8 and recipe["numbers"]["length"] == 12 and recipe["numbers"]["epochs"] == 1
+    assert recipe["numbers"]["precision"] == "fp32" and recipe["training"]["seed"] == 7
+
+
+def test_evaluate(call, place):
+    code, out, _ = call("evaluate", place / "run", "--protocol", "full-open", "--k", "3,10", "--json")
+    found = json.loads(out)
+    assert code == 0
+    run = recloom.load(place / "run")
+    expected = run.evaluate("full-open", (3, 10)).metrics()
+    assert found["metrics"] == pytest.approx(expected)
+    low, high = found["intervals"]["HR@10"]
+    assert low <= expected["HR@10"] <= high
+    code, out, _ = call("evaluate", place / "run", "--split", "valid", "--groups")
+    assert code == 0
+    assert "HR@10" in out and "valid" in out and "history length" in out
+
+
+def test_recommend_for_a_history(call, place):
+    code, out, _ = call("recommend", place / "run", "--history", "1, 2,3", "-k", "4", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+    assert not {1, 2, 3} & {row["item_id"] for row in rows}
+    assert all(row["title"] for row in rows)
+
+
+def test_recommend_for_a_user_with_lists(call, place, tmp_path):
+    allowed, denied = tmp_path / "allow.txt", tmp_path / "deny.csv"
+    allowed.write_text("\n".join(map(str, range(1, 21))))
+    denied.write_text("item_id\n5\n6\n")
+    options = ["--allow", allowed, "--deny", denied, "--keep-seen", "-k", "50", "--json"]
+    code, out, _ = call("recommend", place / "run", "--user", "7", *options)
+    rows = json.loads(out)
+    assert code == 0
+    assert {row["user_id"] for row in rows} == {7}
+    assert {row["item_id"] for row in rows} <= set(range(1, 21)) - {5, 6}
+
+
+def test_recommend_for_everybody(call, place, tmp_path):
+    code, _, _ = call("recommend", place / "run", "--all", "-o", tmp_path / "next.parquet", "-k", "3")
+    frame = pl.read_parquet(tmp_path / "next.parquet")
+    assert code == 0
+    assert frame.columns == ["user_id", "item_id", "score", "rank"]
+    assert frame.height == 600 and frame["user_id"].n_unique() == 200
+
+
+def test_similar(call, place):
+    code, out, _ = call("similar", place / "run", "5", "-k", "3", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert len(rows) == 3 and 5 not in {row["item_id"] for row in rows}
+
+
+def test_compare(call, place):
+    options = ["--methods", "pop,repeat-recent,sasrec", "--seeds", "2", "--epochs", "1", "sasrec.dim=8"]
+    code, out, err = call("compare", place / "data", *options, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert {row["method"] for row in found["leaderboard"]} == {"pop", "repeat-recent", "sasrec"}
+    assert all("p_holm" in row for row in found["tests"])
+    code, out, _ = call("compare", place / "data", "--methods", "pop,repeat-recent", "--seeds", "1")
+    assert code == 0
+    assert "pop" in out and "NDCG@10" in out
+
+
+def test_methods(call):
+    assert "Kang and McAuley" in call("methods")[1]
+    assert {row["name"] for row in json.loads(call("methods", "--json")[1])} >= {"pop", "repeat-recent", "sasrec"}
+    assert json.loads(call("methods", "sasrec", "--json")[1])["dim"] == 64
+
+
+def test_doctor(call, monkeypatch):
+    monkeypatch.setenv("RECLOOM_DATA", "somewhere")
+    found = json.loads(call("doctor", "--json")[1])
+    assert found["RECLOOM_DATA"] == "somewhere" and found["torch"] and found["cores"] >= 1
+    assert "cache" in call("doctor")[1]
+
+
+def test_public_data(call, tmp_path):
+    assert "ml-100k" in call("data", "list")[1]
+    code, out, err = call("data", "get", "simulated", "-o", tmp_path / "data", "--json")
+    assert code == 0
+    assert err.count("no terms") == 1
+    assert json.loads(out)["users"] == recloom.Dataset.load(tmp_path / "data").n_users
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "{}/absent.csv", "-o", "{}/x"], "absent.csv"),
+        (["prepare", "{}/log.csv", "-o", "{}/x", "--user", "who"], "who"),
+        (["describe", "{}"], "prepare"),
+        (["train", "sasrek", "{}/data", "-o", "{}/x"], "sasrec"),
+        (["train", "sasrec", "{}/data", "-o", "{}/x", "dimm=3"], "dim"),
+        (["train", "sasrec", "{}/data", "-o", "{}/x", "dim"], "key=value"),
+        (["train", "sasrec", "{}/data", "-o", "{}/x", "--device", "tpu"], "device"),
+        (["train", "sasrec", "{}/data", "-o", "{}/x", "--recipe", "{}/no.toml"], "no.toml"),
+        (["train", "pop", "{}/data", "-o", "{}/run"], "recipe"),
+        (["evaluate", "{}/absent"], "absent"),
+        (["evaluate", "{}/run", "--protocol", "half"], "full-mask"),
+        (["evaluate", "{}/run", "--split", "train"], "valid"),
+        (["evaluate", "{}/run", "--k", "0"], "--k"),
+        (["recommend", "{}/run"], "--history"),
+        (["recommend", "{}/run", "--history", "1", "--user", "2"], "--history"),
+        (["recommend", "{}/run", "--all"], "-o"),
+        (["recommend", "{}/run", "--user", "nobody"], "nobody"),
+        (["recommend", "{}/run", "--history", "1", "--deny", "{}/no.txt"], "no.txt"),
+        (["similar", "{}/run", "nothing"], "nothing"),
+        (["compare", "{}/data", "--methods", ""], "--methods"),
+        (["compare", "{}/data", "--methods", "pop,nope"], "nope"),
+        (["methods", "nope"], "nope"),
+        (["data", "get", "nope", "-o", "{}/x"], "nope"),
+        (["reproduce", "{}/no.toml", "--data", "{}"], "no.toml"),
+        (["train", "sasrec"], "data"),
+        (["no-such-command"], "no-such-command"),
+    ],
+)
+def test_bad_input_is_exit_2_and_one_message(call, place, arguments, message):
+    code, out, err = call(*(argument.replace("{}", str(place)) for argument in arguments))
+    assert code == 2
+    assert message in err
+    assert not out and "Traceback" not in err
+    assert not (place / "x").exists()
+
+
+def test_other_errors_keep_their_traceback(monkeypatch):
+    import recloom.methods
+
+    def broken():
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(recloom.methods, "describe", broken)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main(["methods"])
+
+
+def test_python_m_recloom():
+    done = subprocess.run([sys.executable, "-m", "recloom", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"recloom {recloom.__version__}\n"

@@ -1,0 +1,195 @@
+"""Result files: what is written, what is skipped, and the table made of them."""
+
+import json
+
+import pytest
+
+import recloom
+from recloom import reproduce as module
+from recloom.errors import InputError
+from recloom.reproduce import read_recipe, reproduce
+from recloom.results import table
+
+SASREC = """method = "sasrec"
+protocols = ["full-mask", "full-open"]
+seeds = [1, 2]
+[numbers]
+dim = 8
+length = 10
+epochs = 1
+[published."full-mask"]
+source = "a paper"
+"HR@10" = 0.2
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "shop").mkdir()
+    shop = recloom.simulate(n_users=150, n_items=50, seed=5)
+    shop.log.write_parquet(folder / "shop" / "interactions.parquet")
+    shop.items.write_parquet(folder / "shop" / "items.parquet")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    file = tmp_path / "recipes" / "shop" / "small.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(SASREC)
+    return file
+
+
+@pytest.fixture
+def go(data, recipe, tmp_path):
+    """Run the recipe; returns the result and the lines said."""
+
+    def run(**options):
+        lines = []
+        reproduce(
+            [recipe],
+            data=data,
+            out=tmp_path / "results",
+            work=tmp_path / "work",
+            progress=False,
+            say=lines.append,
+            **options,
+        )
+        return json.loads((tmp_path / "results" / "shop" / "small.json").read_text()), lines
+
+    return run
+
+
+def test_a_result_says_how_it_was_made(go, data, recipe, tmp_path):
+    result, _ = go()
+    assert result["method"] == "sasrec" and result["numbers"]["dim"] == 8 and result["numbers"]["heads"] == 2
+    assert result["data"]["users"] == 150
+    assert list(result["seeds"]) == ["1", "2"]
+    seed = result["seeds"]["1"]
+    assert seed["epochs"] == 1 and seed["selected"]["epoch"] == 0 and seed["selected"]["value"] > 0
+    assert set(seed["protocols"]) == {"full-mask", "full-open"}
+    assert {"commit", "dirty", "date", "hardware", "versions", "train_seconds", "wall_seconds"} <= set(seed)
+    found = seed["protocols"]["full-mask"]
+    low, high = found["intervals"]["HR@10"]
+    assert low <= found["metrics"]["HR@10"] <= high
+    run = recloom.train("sasrec", module.read_data(data, "shop"), seed=1, dim=8, length=10, epochs=1, progress=False)
+    assert found["metrics"] == pytest.approx(run.evaluate("full-mask").metrics())
+    assert not list((tmp_path / "work").rglob("*.safetensors"))
+
+
+def test_seeds_that_are_there_are_skipped_unless_again(go):
+    first, _ = go(seeds=[2])
+    second, lines = go(seeds=[1, 2])
+    assert list(second["seeds"]) == ["1", "2"]
+    assert second["seeds"]["2"] == first["seeds"]["2"]
+    assert any("seed 2: there already" in line for line in lines)
+    third, _ = go(seeds=[2], again=True)
+    assert third["seeds"]["2"] != first["seeds"]["2"]
+    assert third["seeds"]["2"]["protocols"] == first["seeds"]["2"]["protocols"]
+    assert third["seeds"]["1"] == second["seeds"]["1"]
+
+
+def test_another_recipe_starts_anew_but_a_published_row_does_not(go, recipe):
+    first, _ = go(seeds=[1])
+    recipe.write_text(SASREC.replace("0.2", "0.3"))
+    second, _ = go(seeds=[1])
+    assert second["seeds"] == first["seeds"] and second["published"]["full-mask"]["HR@10"] == 0.3
+    recipe.write_text(SASREC.replace("dim = 8", "dim = 16"))
+    third, _ = go(seeds=[2])
+    assert list(third["seeds"]) == ["2"]
+
+
+def test_a_failed_seed_leaves_the_earlier_ones(go, monkeypatch, tmp_path):
+    real = module.train
+
+    def fails_on_two(*arguments, seed, **options):
+        if seed == 2:
+            raise RuntimeError("stopped")
+        return real(*arguments, seed=seed, **options)
+
+    monkeypatch.setattr(module, "train", fails_on_two)
+    with pytest.raises(RuntimeError, match="stopped"):
+        go()
+    result = json.loads((tmp_path / "results" / "shop" / "small.json").read_text())
+    assert list(result["seeds"]) == ["1"]
+    assert "small" in (tmp_path / "results" / "README.md").read_text()
+
+
+def test_the_table_has_means_spread_and_distance():
+    def seed(value):
+        metrics = dict.fromkeys(["HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10"], value)
+        return {
+            "protocols": {"full-mask": {"metrics": metrics}},
+            "epochs": 3,
+            "train_seconds": 2.0,
+            "commit": "abcdef1234",
+            "dirty": True,
+        }
+
+    result = {
+        "dataset": "shop", "recipe": "small", "data": {"users": 10, "items": 5, "actions": 50},
+        "published": {"full-mask": {"source": "a paper", "HR@10": 0.08}}, "seeds": {"1": seed(0.1), "2": seed(0.2)},
+    }  # fmt: skip
+    text = table([result])
+    assert "0.1500 ± 0.0707" in text
+    assert "*0.0800 (+87.5 %)*" in text and "a paper" in text
+    assert "abcdef1\\*" in text
+    result["seeds"] = {"1": seed(0.08004)}
+    assert "*0.0800 (+0.0 %)*" in table([result])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("method = ", "TOML"),
+        ("protocols = []", "no method"),
+        ('method = "sasrek"', "sasrec"),
+        ('method = "sasrec"\nseed = 1', "unknown key 'seed'"),
+        ('method = "sasrec"\n[numbers]\ndimm = 1', "dimm"),
+        ('method = "sasrec"\nprotocols = ["half"]', "full-mask"),
+        ('method = "sasrec"\n[published.full-open]\n"HR@10" = 0.1', "full-open"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(tmp_path, content, message):
+    file = tmp_path / "wrong.toml"
+    file.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_recipe(file)
+
+
+def test_missing_data_are_named(recipe, data, tmp_path, monkeypatch):
+    monkeypatch.delenv("RECLOOM_DATA", raising=False)
+    with pytest.raises(InputError, match="RECLOOM_DATA"):
+        reproduce([recipe], out=tmp_path / "results")
+    other = tmp_path / "recipes" / "mall" / "small.toml"
+    other.parent.mkdir()
+    other.write_text(SASREC)
+    with pytest.raises(InputError, match="'mall'.*holds shop"):
+        reproduce([other], data=data, out=tmp_path / "results")
+
+
+def test_the_recipes_of_the_repository_are_well_formed():
+    from pathlib import Path
+
+    from recloom import methods
+
+    files = sorted((Path(__file__).parents[2] / "recipes").glob("*/*.toml"))
+    assert len(files) >= 9
+    for file in files:
+        recipe = read_recipe(file)
+        assert recipe.numbers.keys() <= methods.arguments(recipe.method).keys()
+        assert all("source" in row for row in recipe.published.values())
+
+
+@pytest.mark.repro
+def test_popularity_on_beauty_is_the_published_row(real_data, tmp_path):
+    from pathlib import Path
+
+    file = Path(__file__).parents[2] / "recipes" / "beauty" / "pop-all.toml"
+    reproduce([file], data=real_data, out=tmp_path, work=tmp_path / "work", progress=False)
+    found = json.loads((tmp_path / "beauty" / "pop-all.json").read_text())["seeds"]["1"]["protocols"]["full-mask"][
+        "metrics"
+    ]
+    for name, value in read_recipe(file).published["full-mask"].items():
+        assert name == "source" or round(found[name], 4) == value

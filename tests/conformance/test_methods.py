@@ -1,0 +1,150 @@
+"""What every method must keep, once for each entry of METHODS."""
+
+import numpy as np
+import pytest
+import torch
+
+import recloom
+from recloom import methods
+from recloom.data.batch import SequenceBatch
+from recloom.data.module import query_batches
+from recloom.errors import InputError
+from recloom.training.callbacks import Validate
+
+QUICK = {"dim": 16, "length": 12, "epochs": 3, "batch_size": 64, "precision": "fp32"}
+LEARN = {"epochs": 30, "dropout": 0.1, "lr": 5e-3, "patience": 30}
+
+
+def numbers(name, **more):
+    return {key: value for key, value in {**QUICK, **more}.items() if key in methods.arguments(name)}
+
+
+def scores(run, data):
+    """Every test user's score of every id, `(users, n_items + 2)`."""
+    with torch.no_grad():
+        found = torch.zeros(data.n_users, data.n_items + 2)
+        for rows, batch in query_batches(data, "test", run.method.length):
+            found[rows] = run.method.score(batch, torch.arange(data.n_items + 2))
+    return found[:, 1:-1]
+
+
+@pytest.fixture(scope="module", params=list(methods.METHODS))
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def run(name, cycle, tmp_path_factory):
+    return recloom.train(name, cycle, out=tmp_path_factory.mktemp(name) / "run", progress=False, **numbers(name))
+
+
+def trains(run):
+    return run.history.height > 0
+
+
+def test_learns_a_known_cycle(name, cycle, run):
+    if not trains(run):
+        pytest.skip(f"{name} only counts; there is nothing to learn")
+    trained = recloom.train(name, cycle, progress=False, **numbers(name, **LEARN))
+    assert trained.evaluate(k=(3,)).metrics()["HR@3"] >= 0.9
+
+
+def test_padding_changes_nothing(run, cycle):
+    items = torch.tensor([[3, 4, 5, 0], [9, 10, 0, 0]])
+    more = torch.nn.functional.pad(items, (0, 3))
+    every = torch.arange(1, cycle.n_items + 1)
+    with torch.no_grad():
+        one, two = (run.method.score(SequenceBatch(torch.tensor([0, 1]), x), every) for x in (items, more))
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_a_later_item_never_changes_an_earlier_causal_state(run):
+    if getattr(run.method, "backbone", None) is None:
+        pytest.skip("the method has no backbone")
+    items = torch.tensor([[3, 4, 5, 6, 7]])
+    changed = items.clone()
+    changed[0, 3:] = 20
+    with torch.no_grad():
+        one, two = run.method.backbone(items), run.method.backbone(changed)
+    torch.testing.assert_close(one[:, :3], two[:, :3])
+    assert not torch.allclose(one[:, 3:], two[:, 3:])
+
+
+def test_scores_are_finite_and_both_ways_of_scoring_agree(run, cycle):
+    everywhere = scores(run, cycle)
+    assert torch.isfinite(everywhere).all()
+    rows, batch = next(query_batches(cycle, "test", run.method.length))
+    chosen = torch.randint(1, cycle.n_items + 1, (len(batch), 7))
+    with torch.no_grad():
+        torch.testing.assert_close(run.method.score(batch, chosen), everywhere[rows].gather(1, chosen - 1))
+
+
+def test_save_and_load_give_the_same_scores(run, cycle, tmp_path):
+    again = recloom.load(run.save(tmp_path / "copy"))
+    assert torch.equal(scores(run, cycle), scores(again, cycle))
+    assert not [file for file in (tmp_path / "copy").rglob("*") if file.suffix in {".pkl", ".pt", ".ckpt"}]
+
+
+def test_loads_without_the_training_data(run, tmp_path):
+    again = recloom.load(run.save(tmp_path / "copy"))
+    again.recipe["data"]["path"] = str(tmp_path / "gone")
+    assert len(again.recommend([[103, 104, 105]], k=5).frame) == 5
+
+
+def test_same_seed_same_numbers(name, run, cycle):
+    again = recloom.train(name, cycle, progress=False, **numbers(name))
+    assert torch.equal(scores(run, cycle), scores(again, cycle))
+    if trains(run):
+        other = recloom.train(name, cycle, progress=False, seed=2, **numbers(name))
+        assert not torch.equal(scores(run, cycle), scores(other, cycle))
+
+
+def test_stop_and_resume_equals_straight_through(name, run, cycle, tmp_path, monkeypatch):
+    if not trains(run):
+        pytest.skip("nothing to resume")
+    kept = Validate.on_train_epoch_start
+
+    def pull_the_plug(self, trainer, module):
+        kept(self, trainer, module)
+        if trainer.current_epoch == 2:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(Validate, "on_train_epoch_start", pull_the_plug)
+    with pytest.raises(RuntimeError, match="power cut"):
+        recloom.train(name, cycle, out=tmp_path / "run", progress=False, **numbers(name))
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="has not finished"):
+        recloom.load(tmp_path / "run")
+    resumed = recloom.train(name, cycle, out=tmp_path / "run", progress=False, **numbers(name))
+    assert torch.equal(scores(run, cycle), scores(resumed, cycle))
+    losses = [column for column in run.history.columns if not column.endswith("seconds")]
+    assert run.history.select(losses).equals(resumed.history.select(losses))
+
+
+def test_padding_and_mask_are_never_recommended(run, cycle):
+    found = run.recommend([[103, 104], [110]], k=1000, filter_seen=False).frame
+    assert set(found["item_id"]) == set(cycle.catalog.item_ids.tolist())
+
+
+def test_build_runs_with_defaults_and_rejects_an_unknown_argument(name, cycle):
+    assert methods.build(name, cycle.catalog)
+    with pytest.raises(InputError, match=r"no argument 'dimm'"):
+        methods.build(name, cycle.catalog, dimm=3)
+
+
+def test_a_wrong_type_is_refused_by_name(name, cycle):
+    for key, default in methods.arguments(name).items():
+        if isinstance(default, int):
+            with pytest.raises(InputError, match=key):
+                methods.build(name, cycle.catalog, **{key: "many"})
+
+
+def test_is_described(name):
+    row = next(row for row in methods.describe() if row["name"] == name)
+    assert row["file"].startswith("recloom/methods/") and row["needs"]
+
+
+def test_every_evaluation_protocol_runs(run):
+    for protocol in ("full-mask", "full-open"):
+        values = run.evaluate(protocol=protocol).metrics()
+        assert 0 <= values["HR@10"] <= 1 and np.isfinite(list(values.values())).all()

@@ -1,0 +1,41 @@
+"""Small data sets whose right answers are known."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+import recloom
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def cycle_log(n_users=300, n_items=30, length=10, seed=0):
+    """Every user walks the same cycle of items from a random start: the next item is certain."""
+    draw = np.random.default_rng(seed)
+    items = (draw.integers(0, n_items, n_users)[:, None] + np.arange(length)) % n_items + 100
+    return pl.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(n_users), length),
+            "item_id": items.ravel(),
+            "timestamp": np.tile(np.arange(length), n_users),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def cycle():
+    """The cycle as prepared data: 300 users, 30 items, 10 actions each."""
+    return recloom.prepare(cycle_log(), min_user=0, min_item=0)
+
+
+@pytest.fixture
+def real_data():
+    """The folder of real data sets, or a skip that says what is missing."""
+    folder = os.environ.get("RECLOOM_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("RECLOOM_DATA does not name a folder of real data sets")
+    return Path(folder)
