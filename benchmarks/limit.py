@@ -46,7 +46,7 @@ class Softmax(torch.autograd.Function):
             chances = torch.softmax(logits, 1, out=memory("chances", len(rows), len(items), dtype))
             right = chances.gather(1, target)
             loss -= right.float().clamp_min(1e-30).log().sum()
-            chances.scatter_(1, target, right - 1)
+            chances[torch.arange(len(rows)), target[:, 0]] = right[:, 0] - 1  # scatter_ copies all of it in bf16
             torch.mm(chances, items, out=by_state[begin : begin + CHUNK])
             if dtype is torch.float32:
                 by_item.addmm_(chances.t(), rows)

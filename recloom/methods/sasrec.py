@@ -11,9 +11,9 @@ from recloom.data.catalog import Catalog
 from recloom.data.windows import get_windows
 from recloom.encoders import Transformer
 from recloom.items import IdEmbedding
-from recloom.objectives import NextItem
 from recloom.methods.about import About
-from recloom.training import Backbone, Method, MakeOptimizer, Stage, adam
+from recloom.objectives import NextItem
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam
 
 ABOUT = About("Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM", 2018)
 

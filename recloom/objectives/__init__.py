@@ -1,6 +1,5 @@
 """States to a scalar."""
 
-from recloom.objectives.softmax import full_softmax
 from recloom.objectives.next_item import (
     NextItem,
     bayesian_personalised_ranking,
@@ -8,6 +7,7 @@ from recloom.objectives.next_item import (
     generalised_binary_cross_entropy,
     sampled_softmax,
 )
+from recloom.objectives.softmax import full_softmax
 
 __all__ = [
     "NextItem",

@@ -17,8 +17,8 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.negatives import PopularityNegatives, uniform, uniform_outside
 from recloom.errors import InputError
-from recloom.objectives.softmax import full_softmax
 from recloom.objectives.precision import product_dtype
+from recloom.objectives.softmax import full_softmax
 
 
 def _scores(states: Tensor, table: Tensor, items: Tensor) -> Tensor:

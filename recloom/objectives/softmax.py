@@ -28,6 +28,8 @@ def _buffer(name: str, rows: int, columns: int, like: Tensor) -> Tensor:
 class _ChunkedSoftmax(torch.autograd.Function):
     """Mean of `-log softmax(states @ table.T)[targets]`; its gradients are formed in the forward pass."""
 
+    # In bf16, `scatter_` copies the whole block on a CPU, which costs as much as the softmax; indexing does not.
+
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
         n, n_items = len(states), len(table)
@@ -47,7 +49,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
             chance = chances.gather(1, target)
             loss -= chance.float().clamp_min(1e-37).log().sum()
             if wanted:
-                chances.scatter_(1, target, chance - 1)
+                chances[torch.arange(len(rows), device=rows.device), target[:, 0]] = chance[:, 0] - 1
                 torch.mm(chances, low_table, out=grad_states[begin : begin + chunk])
                 if dtype == grad_table.dtype:
                     grad_table.addmm_(chances.t(), rows)

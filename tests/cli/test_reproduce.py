@@ -165,7 +165,7 @@ def test_missing_data_are_named(recipe, data, tmp_path, monkeypatch):
     other = tmp_path / "recipes" / "mall" / "small.toml"
     other.parent.mkdir()
     other.write_text(SASREC)
-    with pytest.raises(InputError, match="'mall'.*holds shop"):
+    with pytest.raises(InputError, match=r"'mall'.*holds shop"):
         reproduce([other], data=data, out=tmp_path / "results")
 
 
