@@ -27,6 +27,12 @@ def cycle_log(n_users=300, n_items=30, length=10, seed=0):
 
 
 @pytest.fixture(scope="session")
+def make_cycle_log():
+    """The function that makes the log of a cycle."""
+    return cycle_log
+
+
+@pytest.fixture(scope="session")
 def cycle():
     """The cycle as prepared data: 300 users, 30 items, 10 actions each."""
     return recloom.prepare(cycle_log(), min_user=0, min_item=0)

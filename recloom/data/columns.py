@@ -99,7 +99,8 @@ class Ids:
 def read_ids(column: pl.Series, what: str) -> Ids:
     """Read a column of ids without nulls.
 
-    Whole floats and text that holds nothing but plain integers become integers; categories become text.
+    Whole floats, and text that holds nothing but plain integers (or nothing but whole floats), become integers;
+    categories become text.
 
     Args:
         column: integers, whole floats, text or categories.
@@ -143,6 +144,8 @@ def canonical_ids(column: pl.Series, what: str) -> tuple[pl.Series, str]:
         return column.cast(pl.String), "integers beyond 64 bits, kept as text"
     if _plain_integers(column):
         return column.cast(pl.Int64), "integers"
+    if column.head(1000).str.ends_with(".0").all() and column.str.contains(r"^(0|-?[1-9]\d{0,14})\.0$").all():
+        return column.str.strip_suffix(".0").cast(pl.Int64), "integers"  # what pandas writes where a column has nulls
     return column, "text"
 
 

@@ -119,7 +119,7 @@ def filtered_in_engine(
 def _distinct(frame: nw.LazyFrame[Any]) -> tuple[int, dict[str, int]]:
     """Rows, and distinct users and items."""
     found = frame.select(nw.len().alias("n"), *(nw.col(name).n_unique() for name in (USER, ITEM))).collect("polars")
-    return int(found["n"][0]), {name: int(found[name][0]) for name in (USER, ITEM)}
+    return int(found["n"][0]), {name: int(found[name][0] or 0) for name in (USER, ITEM)}
 
 
 def _report_k_core(
@@ -144,8 +144,8 @@ def _report_k_core(
     }
     done = (
         f"{report['rows_read']:,} rows were read; dropped for nulls: {report['nulls_dropped']['rows']:,}; "
-        f"as duplicates: {report['duplicates_dropped']:,}; min_item={options['min_item']} removed {removed.by_items:,} and "
-        f"min_user={options['min_user']} removed {removed.by_users:,}, in {removed.rounds} rounds"
+        f"as duplicates: {report['duplicates_dropped']:,}; min_item={options['min_item']} removed {removed.by_items:,} "
+        f"and min_user={options['min_user']} removed {removed.by_users:,}, in {removed.rounds} rounds"
     )
     if actions == rows:
         raise InputError(f"nothing is left after the filters. {done}. Lower min_user or min_item")

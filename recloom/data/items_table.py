@@ -96,7 +96,7 @@ def _values(column: pl.Series, prefix: str) -> pl.DataFrame:
         pairs = pairs.with_columns(whole if (whole.cast(values.dtype) == values).all() else values.fill_nan(None))
     text = pl.col("attribute").cast(pl.String).str.strip_chars()
     pairs = pairs.with_columns(text).filter(pl.col("attribute").str.len_bytes() > 0)
-    return pairs.with_columns(pl.lit(prefix) + pl.col("attribute"))
+    return pairs.with_columns((prefix + pl.col("attribute")).alias("attribute"))
 
 
 def build_catalog(

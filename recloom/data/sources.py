@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import narwhals.exceptions
 import narwhals.stable.v2 as nw
 import polars as pl
 
@@ -86,7 +87,7 @@ def collect(frame: Frame, name: str) -> tuple[pl.DataFrame, list[str]]:
         if isinstance(frame, nw.LazyFrame):
             return frame.collect("polars").to_native(), []
         return _plain(frame)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, narwhals.exceptions.NarwhalsError) as error:
         raise InputError(f"{name} cannot be read: {_first_line(error)}") from error
 
 

@@ -98,15 +98,14 @@ class ExactSearch:
             seen = self._seen(rows)
             if len(seen):
                 scores.view(-1).index_fill_(0, self._tensor(seen), -torch.inf)
-        values, columns = best(scores, self.k)
-        columns = columns.clamp(max=self.width - 1)
-        items = columns + 1 if self.allowed is None else self.allowed[columns]
-        found = values > -torch.inf
+        values, columns = (found.cpu().numpy() for found in best(scores, self.k))
+        found = values > -np.inf
+        columns = np.minimum(columns, self.width - 1)
+        items = np.where(found, columns + 1 if self.limits.allowed is None else self.limits.allowed[columns], 0)
+        self.items[rows], self.scores[rows] = items, values
         if self.intents is not None and queries is not None:
-            intents = self.search.intents_of(queries, items).masked_fill(~found, -1)
-            self.intents[rows] = intents.cpu().numpy()
-        self.items[rows] = (items * found).cpu().numpy()
-        self.scores[rows] = values.cpu().numpy()
+            intents = self.search.intents_of(queries, self._tensor(items)).cpu().numpy()
+            self.intents[rows] = np.where(found, intents, -1)
 
     def _seen(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Flat places of each history's own items, all of them, in the scores of a block."""

@@ -1,0 +1,148 @@
+"""A run from training to recommendations, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+import recloom
+from recloom.errors import InputError
+
+QUICK = {"dim": 16, "length": 12, "epochs": 2, "batch_size": 64, "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, make_cycle_log):
+    """The cycle, prepared in a folder, and a run on it."""
+    place = tmp_path_factory.mktemp("saved")
+    data = recloom.prepare(make_cycle_log(), min_user=0, min_item=0, out=place / "data")
+    run = recloom.train("sasrec", place / "data", out=place / "run", progress=False, **QUICK)
+    return place, data, run
+
+
+def test_a_run_reopens_its_own_data(saved):
+    place, _, run = saved
+    again = recloom.load(place / "run")
+    assert again.evaluate().metrics() == run.evaluate().metrics()
+    assert again.history.equals(run.history) and again.history.height == 2
+    assert not (place / "run" / "training").exists(), "checkpoints go when the run is finished"
+
+
+def test_users_are_recommended_from_their_whole_history(saved):
+    _, data, run = saved
+    user = data.user_ids[5]
+    history = data.sequences.items[data.sequences.offsets[5] : data.sequences.offsets[6]]
+    by_user = run.recommend(users=[user], k=5).frame
+    by_history = run.recommend([data.catalog.decode(history)], k=5).frame
+    assert by_user["item_id"].to_list() == by_history["item_id"].to_list()
+    assert by_user["user_id"].to_list() == [user] * 5
+    assert not set(by_user["item_id"]) & set(data.catalog.decode(history))
+
+
+def test_other_data_is_refused_unless_told(saved, make_cycle_log):
+    _, _, run = saved
+    other = recloom.prepare(make_cycle_log(seed=1), min_user=0, min_item=0)
+    with pytest.raises(InputError, match="fingerprint"):
+        run.evaluate(data=other)
+    assert run.evaluate(data=other, any_data=True).metrics()["HR@10"] >= 0
+    smaller = recloom.prepare(make_cycle_log(n_items=20), min_user=0, min_item=0)
+    with pytest.raises(InputError, match="20"):
+        run.evaluate(data=smaller, any_data=True)
+
+
+def test_a_folder_keeps_one_recipe(saved):
+    place, data, _ = saved
+    began = time.perf_counter()
+    recloom.train("sasrec", data, out=place / "run", progress=False, **QUICK)
+    assert time.perf_counter() - began < 5, "a finished run is loaded, not trained again"
+    for change in ({"dim": 8}, {"seed": 2}):
+        with pytest.raises(InputError, match="another recipe"):
+            recloom.train("sasrec", data, out=place / "run", progress=False, **{**QUICK, **change})
+
+
+def test_what_is_no_run_is_said(tmp_path, saved):
+    with pytest.raises(InputError, match=r"recipe\.toml"):
+        recloom.load(tmp_path)
+    place, _, run = saved
+    copy = run.save(tmp_path / "copy")
+    (copy / "recipe.toml").write_text("method = [")
+    with pytest.raises(InputError, match="TOML"):
+        recloom.load(copy)
+    copy = run.save(tmp_path / "copy")
+    (copy / "recipe.toml").write_text((copy / "recipe.toml").read_text().replace("dim = 16", "dim = 32"))
+    with pytest.raises(InputError, match="does not fit"):
+        recloom.load(copy)
+
+
+def test_arguments_are_checked_before_anything_is_written(saved, tmp_path):
+    _, data, _ = saved
+    for wrong, message in (
+        ({"dims": 3}, "did you mean 'dim'"),
+        ({"epochs": -1}, "epochs"),
+        ({"device": "tpu"}, "device"),
+        ({"devices": 2}, "out="),
+    ):
+        with pytest.raises(InputError, match=message):
+            recloom.train("sasrec", data, progress=False, **{**QUICK, **wrong})
+    with pytest.raises(InputError, match="did you mean 'sasrec'"):
+        recloom.train("sasrek", data)
+    with pytest.raises(InputError, match="either histories or users"):
+        recloom.load(saved[0] / "run").recommend()
+
+
+def test_a_time_split_trains_and_evaluates(make_cycle_log):
+    log = make_cycle_log().with_columns(timestamp=pl.col("timestamp") * 1000 + pl.col("user_id"))
+    data = recloom.prepare(log, min_user=0, min_item=0, split="time", valid_at=0.7, test_at=0.85)
+    run = recloom.train("sasrec", data, progress=False, **{**QUICK, "epochs": 12, "lr": 5e-3, "dropout": 0.1})
+    assert run.evaluate(protocol="full-open").metrics()["HR@10"] > 0.8
+
+
+def test_tensorboard_logs_are_written(saved, tmp_path):
+    pytest.importorskip("tensorboard")
+    _, data, _ = saved
+    from recloom.training import TrainOptions, fit
+    from recloom.methods import build
+
+    fit(build("sasrec", data.catalog, **QUICK), data, tmp_path, TrainOptions(progress=False, tensorboard=True))
+    assert list(tmp_path.rglob("events.out.tfevents*"))
+
+
+TRAIN = "import recloom, sys, json; recloom.train('sasrec', sys.argv[1], out=sys.argv[2], progress=False, **json.loads(sys.argv[3]))"
+
+
+def test_a_run_killed_at_any_moment_ends_at_the_same_numbers(saved, tmp_path):
+    place, _, _ = saved
+    numbers = {**QUICK, "epochs": 12}
+    command = [sys.executable, "-c", TRAIN, str(place / "data"), str(tmp_path / "killed"), json.dumps(numbers)]
+    child = subprocess.Popen(command)
+    last = tmp_path / "killed" / "training" / "stage-0" / "last.ckpt"
+    until = time.monotonic() + 120
+    while not last.exists() and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "it must not have finished before the kill"
+    resumed = recloom.train("sasrec", place / "data", out=tmp_path / "killed", progress=False, **numbers)
+    straight = recloom.train("sasrec", place / "data", progress=False, **numbers)
+    for name, value in straight.method.state_dict().items():
+        assert torch.equal(value, resumed.method.state_dict()[name]), name
+
+
+def test_two_processes_train_one_model(saved, tmp_path):
+    place, _, _ = saved
+    numbers = {**QUICK, "epochs": 3, "lr": 5e-3, "dropout": 0.1}
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN.replace("progress=False", "progress=False, device='cpu', devices=2"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(recloom.__file__).parents[1])}
+    command = [sys.executable, str(script), str(place / "data"), str(tmp_path / "run"), json.dumps(numbers)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    run = recloom.load(tmp_path / "run")
+    assert run.history.height == 3
+    assert run.history["loss/total"][-1] < run.history["loss/total"][0]
