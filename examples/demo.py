@@ -16,7 +16,16 @@ from typing import Any
 import recloom
 from recloom.data.public import DataUnavailable, PublicFrames, get
 
-NUMBERS: dict[str, Any] = {"dim": 64, "length": 100, "dropout": 0.3, "batch_size": 64, "epochs": 60, "patience": 6}
+NUMBERS: dict[str, Any] = {
+    "length": 50,
+    "windows": "sliding",
+    "step": 50,
+    "dropout": 0.2,
+    "lr": 2e-3,
+    "batch_size": 32,
+    "epochs": 50,
+    "patience": 5,
+}
 METRICS = ("HR@10", "NDCG@10", "coverage@10")
 
 
@@ -46,7 +55,7 @@ def leaderboard(runs: list[recloom.Run]) -> None:
 def show_users(run: recloom.Run, data: recloom.Dataset, count: int = 3) -> list[Any]:
     """Some users' latest items and what is recommended next; returns their ids."""
     offsets, items, title = data.sequences.offsets, data.sequences.items, data.catalog.title
-    users = [data.user_ids[row].item() for row in range(0, data.n_users, data.n_users // count)][:count]
+    users = data.user_ids[:: data.n_users // count][:count].tolist()
     for user in users:
         row = data.user_index(user)
         history = items[offsets[row] : offsets[row + 1]]
@@ -82,6 +91,8 @@ def main() -> None:
 
     print("\n3. Leaderboard: the last item of every user, ranked among all items not in the history [95 % interval]\n")
     leaderboard([recloom.train("pop", data), recloom.train("repeat-recent", data), sasrec])
+    if not facts["repeats"]["users"]:
+        print("\n  Nobody here takes an item twice, so repeating the latest ones finds nothing.")
 
     print("\n4. What next?")
     users = show_users(sasrec, data)

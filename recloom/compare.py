@@ -93,9 +93,11 @@ def compare(
     facts: dict[str, dict[str, Any]] = {}
     for name in names:
         trains = any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen[name]))
-        found[name], seconds = [], []
+        found[name] = []
+        seconds: list[float] = []
         for seed in range(1, seeds + 1 if trains else 2):
-            run = train(name, data, out=place / name / f"seed-{seed}", seed=seed, device=device, progress=progress, **chosen[name])
+            folder = place / name / f"seed-{seed}"
+            run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen[name])
             found[name].append(run.evaluate(protocol=protocol, k=k))
             seconds.append(run.history["train_seconds"].sum() if run.history.height else 0.0)
             say(f"{name} seed {seed}: {metric} {found[name][-1].metrics().get(metric, float('nan')):.4f}")

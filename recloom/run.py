@@ -39,7 +39,9 @@ class Run:
         path: its folder.
     """
 
-    def __init__(self, path: Path, method: Method, catalog: Catalog, recipe: dict[str, Any], data: Dataset | None = None):
+    def __init__(
+        self, path: Path, method: Method, catalog: Catalog, recipe: dict[str, Any], data: Dataset | None = None
+    ) -> None:
         self.path, self.method, self.catalog, self.recipe, self._data = path, method, catalog, recipe, data
         self._recommender: Recommender | None = None
 
@@ -68,11 +70,14 @@ class Run:
         data = source if isinstance(source, Dataset) else Dataset.load(Path(source))
         if not any_data and data.fingerprint != wanted["fingerprint"]:
             raise InputError(
-                f"{self.path} was trained on data with fingerprint {wanted['fingerprint']}, but {data.path or 'this data'} "
-                f"has {data.fingerprint}. Evaluate on the data of the run, or say any_data=True if you mean it."
+                f"{self.path} was trained on data with fingerprint {wanted['fingerprint']}, but "
+                f"{data.path or 'this data'} has {data.fingerprint}. Evaluate on the data of the run, or say "
+                f"any_data=True if you mean it."
             )
         if data.n_items != self.catalog.n_items:
-            raise InputError(f"the run knows {self.catalog.n_items} items and the data {data.n_items}; they must be the same")
+            raise InputError(
+                f"the run knows {self.catalog.n_items} items, the data {data.n_items}: they must be the same"
+            )
         return data
 
     def evaluate(

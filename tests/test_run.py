@@ -107,20 +107,25 @@ def test_a_time_split_trains_and_evaluates(make_cycle_log):
 def test_tensorboard_logs_are_written(saved, tmp_path):
     pytest.importorskip("tensorboard")
     _, data, _ = saved
-    from recloom.training import TrainOptions, fit
     from recloom.methods import build
+    from recloom.training import TrainOptions, fit
 
     fit(build("sasrec", data.catalog, **QUICK), data, tmp_path, TrainOptions(progress=False, tensorboard=True))
     assert list(tmp_path.rglob("events.out.tfevents*"))
 
 
-TRAIN = "import recloom, sys, json; recloom.train('sasrec', sys.argv[1], out=sys.argv[2], progress=False, **json.loads(sys.argv[3]))"
+TRAIN = """
+import json, sys, recloom, torch
+torch.set_num_threads(int(sys.argv[4]))
+recloom.train("sasrec", sys.argv[1], out=sys.argv[2], progress=False, **json.loads(sys.argv[3]))
+"""
 
 
 def test_a_run_killed_at_any_moment_ends_at_the_same_numbers(saved, tmp_path):
     place, _, _ = saved
     numbers = {**QUICK, "epochs": 12}
-    command = [sys.executable, "-c", TRAIN, str(place / "data"), str(tmp_path / "killed"), json.dumps(numbers)]
+    threads = str(torch.get_num_threads())  # sums are taken in the order of the threads
+    command = [sys.executable, "-c", TRAIN, str(place / "data"), str(tmp_path / "killed"), json.dumps(numbers), threads]
     child = subprocess.Popen(command)
     last = tmp_path / "killed" / "training" / "stage-0" / "last.ckpt"
     until = time.monotonic() + 120
@@ -140,7 +145,7 @@ def test_two_processes_train_one_model(saved, tmp_path):
     script = tmp_path / "train.py"
     script.write_text(TRAIN.replace("progress=False", "progress=False, device='cpu', devices=2"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(recloom.__file__).parents[1])}
-    command = [sys.executable, str(script), str(place / "data"), str(tmp_path / "run"), json.dumps(numbers)]
+    command = [sys.executable, str(script), str(place / "data"), str(tmp_path / "run"), json.dumps(numbers), "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     run = recloom.load(tmp_path / "run")

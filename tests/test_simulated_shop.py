@@ -6,7 +6,8 @@ import recloom
 def test_sasrec_reaches_nine_tenths_of_the_best_possible():
     shop = recloom.simulate(seed=0)
     data = recloom.prepare(shop.log, items=shop.items, min_user=0, min_item=0)
-    run = recloom.train("sasrec", data, progress=False, dim=64, dropout=0.3, lr=3e-3, batch_size=64, epochs=30, patience=6)
+    numbers = {"dim": 64, "dropout": 0.3, "lr": 3e-3, "batch_size": 64, "epochs": 30, "patience": 6}
+    run = recloom.train("sasrec", data, progress=False, **numbers)
     learnt = run.evaluate().metrics()
     best = shop.oracle(k=(10,), realised=True)
     popular = recloom.train("pop", data).evaluate().metrics()

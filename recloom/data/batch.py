@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from recloom.data.catalog import PAD
@@ -41,9 +44,24 @@ class SequenceBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> SequenceBatch:
         """The same batch on another device."""
-        move = {"device": device, "non_blocking": non_blocking}
-        targets = None if self.targets is None else self.targets.to(**move)
-        return SequenceBatch(self.users.to(**move), self.items.to(**move), targets)
+        targets = None if self.targets is None else self.targets.to(device, non_blocking=non_blocking)
+        users, items = (x.to(device, non_blocking=non_blocking) for x in (self.users, self.items))
+        return SequenceBatch(users, items, targets)
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def gather(items: NDArray[np.int32], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Slices `items[start:stop]` as right-padded rows, `(rows, longest)` int64."""
+    at = start[:, None] + np.arange(int((stop - start).max(initial=0)))
+    return np.where(at < stop[:, None], items[np.minimum(at, len(items) - 1)], 0).astype(np.int64)
+
+
+def history_batch(histories: Sequence[NDArray[np.int64]], length: int) -> SequenceBatch:
+    """Histories of item indices (oldest first, none empty) as a batch of their latest `length` items."""
+    rows = [np.asarray(history, dtype=np.int64)[-length:] for history in histories]
+    items = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    for row, history in enumerate(rows):
+        items[row, : len(history)] = history
+    return SequenceBatch(torch.full((len(rows),), -1), torch.from_numpy(items))

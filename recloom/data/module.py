@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recloom.data.batch import SequenceBatch
+from recloom.data.batch import SequenceBatch, gather
 from recloom.data.dataset import Dataset
 from recloom.data.windows import Windows, WindowsOf
 from recloom.errors import InputError
 
 CHUNK = 16
 """Rows are sorted by length inside shuffled chunks of this many average batches."""
-
-
-def gather(items: NDArray[np.int32], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Slices `items[start:stop]` as right-padded rows, `(rows, longest)` int64."""
-    at = start[:, None] + np.arange(int((stop - start).max(initial=0)))
-    return np.where(at < stop[:, None], items[np.minimum(at, len(items) - 1)], 0).astype(np.int64)
 
 
 def window_batch(items: NDArray[np.int32], windows: Windows, rows: NDArray[np.int64]) -> SequenceBatch:
@@ -112,15 +106,6 @@ def query_batches(
         rows = order[begin : begin + users_per_batch]
         items = gather(data.sequences.items, start[rows], asked.stop[rows])
         yield rows, SequenceBatch(torch.from_numpy(asked.users[rows].astype(np.int64)), torch.from_numpy(items))
-
-
-def history_batch(histories: Sequence[NDArray[np.int64]], length: int) -> SequenceBatch:
-    """Histories of item indices (oldest first, none empty) as a batch of their latest `length` items."""
-    rows = [np.asarray(history, dtype=np.int64)[-length:] for history in histories]
-    items = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
-    for row, history in enumerate(rows):
-        items[row, : len(history)] = history
-    return SequenceBatch(torch.full((len(rows),), -1), torch.from_numpy(items))
 
 
 class SequenceData(L.LightningDataModule):

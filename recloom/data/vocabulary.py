@@ -95,14 +95,19 @@ def as_integer(value: Any) -> int | None:
             number = int(value)
         except ValueError:
             return None
-        return number if str(number) == value and abs(number) < 2**63 else None
+        return number if str(number) == value and _fits(number) else None
     if isinstance(value, (bool, np.bool_)):
         return None
     if isinstance(value, (float, np.floating)):
-        return int(value) if float(value).is_integer() and abs(float(value)) < 2**63 else None
+        return int(value) if float(value).is_integer() and _fits(int(value)) else None
     if isinstance(value, (int, np.integer)):
-        return int(value) if abs(int(value)) < 2**63 else None
+        return int(value) if _fits(int(value)) else None
     return None
+
+
+def _fits(number: int) -> bool:
+    """It can be an int64."""
+    return -(2**63) <= number < 2**63
 
 
 def as_text(value: Any) -> str | None:

@@ -46,7 +46,8 @@ def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
             raise InputError(f"{name} has no argument {key!r}; {hint}It has {', '.join(known) or 'none'}")
         default = known[key]
         if isinstance(default, (bool, int, float, str)) and not _fits(value, default):
-            raise InputError(f"{name}: {key}={value!r} should be a {type(default).__name__}, like its default {default!r}")
+            wanted = type(default).__name__
+            raise InputError(f"{name}: {key}={value!r} should be a {wanted}, like its default {default!r}")
     return get_build(name)(catalog, **numbers)
 
 

@@ -25,6 +25,16 @@ def _buffer(name: str, rows: int, columns: int, like: Tensor) -> Tensor:
     return block[: rows * columns].view(rows, columns)
 
 
+def _chunks(n: int, n_items: int) -> tuple[int, int]:
+    """Rows of a chunk, a multiple of 16, and how many chunks hold n rows.
+
+    All chunks have one size and the sizes recur from batch to batch: every new shape of a bf16 product would have
+    its kernel compiled anew and kept.
+    """
+    pieces = -(-n // max(16, LOGITS_PER_CHUNK // n_items))
+    return -(-n // (16 * pieces)) * 16, pieces
+
+
 class _ChunkedSoftmax(torch.autograd.Function):
     """Mean of `-log softmax(states @ table.T)[targets]`; its gradients are formed in the forward pass."""
 
@@ -34,29 +44,33 @@ class _ChunkedSoftmax(torch.autograd.Function):
     def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
         n, n_items = len(states), len(table)
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        low_states, low_table = states.detach().to(dtype), table.detach().to(dtype)
-        chunk = max(16, min(n, LOGITS_PER_CHUNK // n_items))
+        low_table = table.detach().to(dtype)
+        chunk, pieces = _chunks(n, n_items)
+        low_states = low_table.new_zeros(chunk * pieces, states.shape[1])
+        low_states[:n] = states.detach()
         loss = torch.zeros((), dtype=torch.float32, device=states.device)
+        index = torch.arange(chunk, device=states.device)
         if wanted:
             grad_states = torch.empty_like(low_states)
             grad_table = torch.zeros(table.shape, dtype=torch.promote_types(dtype, torch.float32), device=table.device)
-        for begin in range(0, n, chunk):
-            rows, target = low_states[begin : begin + chunk], targets[begin : begin + chunk, None]
-            logits = _buffer("logits", len(rows), n_items, low_states)
-            chances = _buffer("chances", len(rows), n_items, low_states)
+        logits = _buffer("logits", chunk, n_items, low_states)
+        chances = _buffer("chances", chunk, n_items, low_states)
+        for begin in range(0, chunk * pieces, chunk):
+            rows, target = low_states[begin : begin + chunk], targets[begin : begin + chunk]
             torch.mm(rows, low_table.t(), out=logits)
             torch.softmax(logits, 1, out=chances)
-            chance = chances.gather(1, target)
+            chance = chances[index[: len(target)], target]
             loss -= chance.float().clamp_min(1e-37).log().sum()
             if wanted:
-                chances[torch.arange(len(rows), device=rows.device), target[:, 0]] = chance[:, 0] - 1
+                chances[index[: len(target)], target] = chance - 1
+                chances[len(target) :] = 0
                 torch.mm(chances, low_table, out=grad_states[begin : begin + chunk])
                 if dtype == grad_table.dtype:
                     grad_table.addmm_(chances.t(), rows)
                 else:
                     grad_table += chances.t() @ rows
         if wanted:
-            ctx.save_for_backward(grad_states.to(states.dtype).div_(n), grad_table.div_(n))
+            ctx.save_for_backward(grad_states[:n].to(states.dtype).div_(n), grad_table.div_(n))
         return loss / n
 
     @staticmethod

@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recloom.data.batch import SequenceBatch
-from recloom.data.module import gather
+from recloom.data.batch import SequenceBatch, gather
 from recloom.evaluation.top import FOLDS
 from recloom.recommend.histories import Histories
 from recloom.recommend.restrictions import Restrictions

@@ -95,7 +95,8 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     )
     callbacks: list[L.Callback] = [SeedEveryEpoch(options.seed, index), Validate(data, folder, stage.monitor), keep]
     if stage.monitor is not None:
-        stop = EarlyStopping(f"valid/{stage.monitor}", mode="max", patience=stage.patience, check_on_train_epoch_end=True)
+        monitor = f"valid/{stage.monitor}"
+        stop = EarlyStopping(monitor, mode="max", patience=stage.patience, check_on_train_epoch_end=True)
         callbacks.insert(2, stop)
     if options.progress:
         callbacks.insert(2, ProgressBar(stage.name, stage.monitor))

@@ -36,7 +36,11 @@ class Method(L.LightningModule, ABC):
     backbone: Backbone
 
     def __init__(
-        self, backbone: Backbone | None = None, *, length: int | None = None, make_optimizer: MakeOptimizer | None = None
+        self,
+        backbone: Backbone | None = None,
+        *,
+        length: int | None = None,
+        make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__()
         if backbone is not None:

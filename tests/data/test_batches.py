@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from recloom.data.batch import SequenceBatch
-from recloom.data.module import TrainingBatches, gather, history_batch, window_batch
+from recloom.data.batch import SequenceBatch, gather, history_batch
+from recloom.data.module import TrainingBatches, window_batch
 from recloom.data.sequences import Sequences
 from recloom.data.windows import prefixes, sliding, whole
 from recloom.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recloom.data.catalog import PAD, Catalog
@@ -66,6 +66,7 @@ def test_text_is_found_by_integers_of_its_digits():
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, unique=True), st.lists(st.integers(-(2**63), 2**63 - 1)))
+@example([-(2**63), 2**63 - 1], [-(2**63), 0])
 def test_encode_undoes_decode_in_any_order(ids, others):
     found = Catalog(np.array(ids, dtype=np.int64))
     assert found.decode(found.encode(ids)) == ids

@@ -23,9 +23,7 @@ def targets(windows):
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(2, 9))
 def test_every_target_is_asked_once_and_no_held_out_item_is_touched(lengths, length):
     sequences, train_stop = histories(lengths)
-    wanted = [
-        t for begin, stop in zip(sequences.offsets[:-1], train_stop, strict=True) for t in range(begin + 1, stop)
-    ]
+    wanted = [t for begin, stop in zip(sequences.offsets[:-1], train_stop, strict=True) for t in range(begin + 1, stop)]
     for cut in (prefixes, sliding):
         windows = cut(sequences, train_stop, length)
         assert sorted(targets(windows)) == wanted

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from recloom.data.module import history_batch
+from recloom.data.batch import history_batch
 from recloom.errors import InputError
 from recloom.recommend import Histories, Recommender
 from recloom.recommend import exact as exact_module
