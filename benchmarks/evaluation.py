@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py FOLDER -o results/benchmarks/evaluation.json
 
 FOLDER holds `interactions.parquet`. An untrained SASRec of width 64 stands for any method: the work is the same.
-"bare" is products plus top 21 of all users in blocks of 512; "encode" adds the states of all users; then recloom's evaluation
-with the history masked, capped ranks (what validation uses) and exact ranks with lists (what a test uses).
+"bare" is products plus top 21 of all users in blocks of 512; "encode" is the states of all users; then recloom's
+evaluation with the history masked: capped ranks (what validation uses), exact ranks with lists (what a test uses).
 """
 
 from __future__ import annotations

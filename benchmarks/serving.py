@@ -3,8 +3,8 @@
     python benchmarks/serving.py FOLDER -o results/benchmarks/serving.json
 
 FOLDER holds `interactions.parquet`. `bare` is the least that has to happen for one history: two layers on its
-items, one product with the catalogue, the top ten. `api` is `run.recommend([history], k=10)` with external ids and the seen
-filter, until ids and scores are there; `frame` also makes the frame.
+items, one product with the catalogue, the top ten. `api` is `run.recommend([history], k=10)` with external ids and
+the seen filter, until ids and scores are there; `frame` also makes the frame.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def compare(
             folder = place / name / f"seed-{seed}"
             run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen[name])
             found[name].append(run.evaluate(protocol=protocol, k=k))
-            seconds.append(run.history["train_seconds"].sum() if run.history.height else 0.0)
+            seconds.append(float(run.history["train_seconds"].sum()) if run.history.height else 0.0)
             say(f"{name} seed {seed}: {metric} {found[name][-1].metrics().get(metric, float('nan')):.4f}")
         parameters = sum(p.numel() for p in run.method.parameters())
         facts[name] = {"seeds": len(found[name]), "train_seconds": float(np.mean(seconds)), "parameters": parameters}

@@ -70,7 +70,7 @@ def test_a_folder_keeps_one_recipe(saved):
 def test_what_is_no_run_is_said(tmp_path, saved):
     with pytest.raises(InputError, match=r"recipe\.toml"):
         recloom.load(tmp_path)
-    place, _, run = saved
+    _, _, run = saved
     copy = run.save(tmp_path / "copy")
     (copy / "recipe.toml").write_text("method = [")
     with pytest.raises(InputError, match="TOML"):
