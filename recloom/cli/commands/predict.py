@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,17 +50,18 @@ def recommend(
         raise InputError("--all writes a file; name it with -o FILE.parquet")
     from recloom.run import load
 
-    logging.getLogger("recloom.recommend").setLevel(logging.ERROR)  # what it has to say is said below
     found = load(run)
     options: dict[str, Any] = {"filter_seen": not keep_seen, "allow": read_ids(allow), "deny": read_ids(deny)}
     asked, options["user_ids"] = _asked(found, history, user)
     if out is not None:
-        written = found.recommender().recommend_to_parquet(asked, out, k, **options)
+        with _silent_log():
+            written = found.recommender().recommend_to_parquet(asked, out, k, **options)
         if written.message:
             say(written.message)
         say(f"{out}: {written.rows:,} rows for {written.counts.users:,} users")
         return
-    answer = found.recommender().recommend(asked, k, **options).with_titles()
+    with _silent_log():
+        answer = found.recommender().recommend(asked, k, **options).with_titles()
     if answer.message:
         say(answer.message)
     rows = answer.frame.to_dicts()
@@ -68,6 +71,18 @@ def recommend(
         print_json(rows)
     else:
         print_table(rows, ids=("user_id", "item_id"))
+
+
+@contextmanager
+def _silent_log() -> Iterator[None]:
+    """The command prints the messages itself; the log must not say them a second time."""
+    log = logging.getLogger("recloom.recommend")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _asked(run: Run, history: str | None, user: str | None) -> tuple[Any, list[Any] | None]:
