@@ -35,6 +35,8 @@ check: $(READY)  ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(READY)  ## speed of training beside plain PyTorch, on RECLOOM_DATA/beauty; writes results/benchmarks/
+bench: $(READY)  ## speed beside plain PyTorch on RECLOOM_DATA/beauty; writes results/benchmarks/ (a quiet machine, 10 min)
 	@test -d "$(RECLOOM_DATA)/beauty" || { echo "set RECLOOM_DATA to the folder that holds beauty/" >&2; exit 2; }
-	$(PY) benchmarks/training.py "$(RECLOOM_DATA)/beauty" -o results/benchmarks/training.json
+	for name in training evaluation serving; do \
+		$(PY) benchmarks/$$name.py "$(RECLOOM_DATA)/beauty" -o results/benchmarks/$$name.json || exit 1; done
+	$(PY) benchmarks/preparing.py -o results/benchmarks/preparing.json

@@ -10,7 +10,7 @@ import torch
 
 import recloom
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(1)  # the models are small, and two threads wait for each other on a busy machine
 
 
 def cycle_log(n_users=300, n_items=30, length=10, seed=0):

@@ -30,7 +30,8 @@ class SASRec(Method):
     Departures: the loss is the softmax over all items at every position, which the later literature found
         35 to 70 % better than the paper's `loss="bce"` with one negative. The block is by default the
         post-norm GELU block of width 4d that S3-Rec and its successors call SASRec; `block="original"`
-        is the paper's, with an output projection after the heads that its code lacks.
+        is the paper's, with an output projection after the heads that its code lacks. Attention weights have
+        no dropout unless `attention_dropout` is set; the published runs of that family use 0.5.
     """
 
     def __init__(
