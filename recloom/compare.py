@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,23 +89,28 @@ def compare(
     if baseline is not None and baseline not in names:
         raise InputError(f"baseline={baseline!r} is not compared; choose one of {', '.join(names)}")
     get_protocol(protocol)
-    place = Path(tempfile.mkdtemp(prefix="recloom-compare-")) if out is None else Path(out)
+    offered = ["MRR", *(f"{kind}@{cut}" for kind in ("HR", "NDCG", "Recall", "popularity", "novelty") for cut in k)]
+    if metric not in offered:
+        raise InputError(f"metric={metric!r} cannot be compared here; choose one of {', '.join(offered)}")
     found: dict[str, list[Evaluation]] = {}
     facts: dict[str, dict[str, Any]] = {}
-    for name in names:
-        trains = any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen[name]))
-        found[name] = []
-        seconds: list[float] = []
-        for seed in range(1, seeds + 1 if trains else 2):
-            folder = place / name / f"seed-{seed}"
-            run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen[name])
-            found[name].append(run.evaluate(protocol=protocol, k=k))
-            seconds.append(float(run.history["train_seconds"].sum()) if run.history.height else 0.0)
-            say(f"{name} seed {seed}: {metric} {found[name][-1].metrics().get(metric, float('nan')):.4f}")
-        parameters = sum(p.numel() for p in run.method.parameters())
-        facts[name] = {"seeds": len(found[name]), "train_seconds": float(np.mean(seconds)), "parameters": parameters}
+    with tempfile.TemporaryDirectory(prefix="recloom-compare-") if out is None else nullcontext(out) as place:
+        for name in names:
+            found[name] = []
+            seconds: list[float] = []
+            trains = any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen[name]))
+            for seed in range(1, seeds + 1 if trains else 2):
+                folder = Path(place) / name / f"seed-{seed}"
+                run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen[name])
+                found[name].append(run.evaluate(protocol=protocol, k=k))
+                seconds.append(float(run.history["train_seconds"].sum()) if run.history.height else 0.0)
+                say(f"{name} seed {seed}: {metric} {found[name][-1].metrics().get(metric, float('nan')):.4f}")
+            facts[name] = {
+                "seeds": len(found[name]),
+                "train_seconds": float(np.mean(seconds)),
+                "parameters": sum(p.numel() for p in run.method.parameters()),
+            }
     rows = [{"method": name, **_summary(found[name]), **facts[name]} for name in names]
-    found[names[0]][0].value(metric)
     table = pl.DataFrame(rows).sort(metric, descending=True)
     tests = compare_paired(found, metric, baseline) if len(names) > 1 else pl.DataFrame()
     return Comparison(table, tests, protocol, metric, baseline, found)

@@ -44,6 +44,7 @@ class Run:
     ) -> None:
         self.path, self.method, self.catalog, self.recipe, self._data = path, method, catalog, recipe, data
         self._recommender: Recommender | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def __repr__(self) -> str:
         return f"Run({self.recipe['method']!r}, items={self.catalog.n_items:,}, path={str(self.path)!r})"
@@ -153,8 +154,8 @@ def train(
     Args:
         method: a name from `recloom.methods.METHODS`.
         data: prepared data, or the folder it was saved in.
-        out: folder of the run; a temporary one if None. A folder that holds an unfinished run of the same
-            recipe is continued; one that holds a finished run of it is loaded.
+        out: folder of the run; if None a temporary one, which goes with the run (`run.save` keeps it). A folder
+            that holds an unfinished run of the same recipe is continued; a finished run of it is loaded.
         seed: makes the result, all of it, together with the recipe.
         device: "auto", "cpu" or "cuda"; `devices`: how many processes or cards.
         progress: show a progress bar.
@@ -179,7 +180,8 @@ def train(
         "training": {"seed": seed, "mixed_precision": mixed_precision},
         "data": {"fingerprint": data.fingerprint} | ({"path": str(data.path.resolve())} if data.path else {}),
     }
-    path = Path(tempfile.mkdtemp(prefix="recloom-run-")) if out is None else Path(out)
+    temporary = tempfile.TemporaryDirectory(prefix="recloom-run-") if out is None else None
+    path = Path(out) if temporary is None else Path(temporary.name)  # type: ignore[arg-type]
     if (path / "model.safetensors").exists():
         _same_recipe(path, recipe)
         return load(path, data)
@@ -195,7 +197,9 @@ def train(
                 shutil.copy(history, path / f"history-{index}.csv")
         save_weights(trained, path / "model.safetensors")
         shutil.rmtree(path / WORK, ignore_errors=True)
-    return Run(path, trained, data.catalog, recipe, data)
+    run = Run(path, trained, data.catalog, recipe, data)
+    run._temporary = temporary
+    return run
 
 
 def load(folder: str | Path, data: Dataset | None = None) -> Run:
