@@ -238,6 +238,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 def _same_recipe(path: Path, recipe: dict[str, Any]) -> None:
     """Refuse to continue somebody else's folder."""
+    if not (path / "recipe.toml").exists():
+        raise InputError(f"{path} holds files that are not a run; choose another folder for it")
     found = read_recipe(path)
     for table in ("method", "numbers", "training"):
         if found[table] != recipe[table]:

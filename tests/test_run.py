@@ -151,3 +151,11 @@ def test_two_processes_train_one_model(saved, tmp_path):
     run = recloom.load(tmp_path / "run")
     assert run.history.height == 3
     assert run.history["loss/total"][-1] < run.history["loss/total"][0]
+
+
+def test_files_of_others_are_left_alone(saved, tmp_path):
+    _, data, _ = saved
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="not a run"):
+        recloom.train("sasrec", data, out=tmp_path, progress=False, **QUICK)
+    assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]

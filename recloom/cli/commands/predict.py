@@ -110,7 +110,11 @@ def similar(
     """
     from recloom.run import load
 
-    rows = load(run).similar(item, k).to_dicts()
+    found = load(run)
+    rows = found.similar(item, k).to_dicts()
+    if found.catalog.titles is not None:
+        places = found.catalog.encode([row["item_id"] for row in rows])
+        rows = [row | {"title": found.catalog.title(int(place))} for row, place in zip(rows, places, strict=True)]
     if as_json:
         print_json(rows)
     else:

@@ -20,7 +20,7 @@ from recloom.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Protocol = Annotated[str, typer.Option(help="full-mask, full-open, sample-99 or pop-100.")]
-Cutoffs = Annotated[str, typer.Option("--k", help="Cut-offs of the metrics.")]
+Cutoffs = Annotated[str, typer.Option("--k", "-k", help="Cut-offs of the metrics.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
