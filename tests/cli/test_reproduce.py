@@ -84,8 +84,9 @@ def test_seeds_that_are_there_are_skipped_unless_again(go):
     assert list(second["seeds"]) == ["1", "2"]
     assert second["seeds"]["2"] == first["seeds"]["2"]
     assert any("seed 2: there already" in line for line in lines)
-    third, _ = go(seeds=[2], again=True)
-    assert third["seeds"]["2"] != first["seeds"]["2"]
+    third, again = go(seeds=[2], again=True)
+    assert any("seed 2: sasrec on" in line for line in again), "it was trained again"
+    assert not any("there already" in line for line in again)
     assert third["seeds"]["2"]["protocols"] == first["seeds"]["2"]["protocols"]
     assert third["seeds"]["1"] == second["seeds"]["1"]
 
