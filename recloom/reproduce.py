@@ -14,19 +14,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
 from recloom import methods
 from recloom.data.dataset import Dataset, prepare
 from recloom.data.files import write_atomically
 from recloom.environment import code_version, hardware, versions
 from recloom.errors import InputError
-from recloom.evaluation import get_protocol
+from recloom.evaluation import get_protocol, given_candidates
 from recloom.results import write_table
 from recloom.run import Run, train
 
 FORMAT = 1
 CUTOFFS = (5, 10, 20)
 SEEDS = (1, 2, 3)
-KEYS = {"method", "protocols", "seeds", "numbers", "published"}
+KEYS = {"method", "protocols", "seeds", "numbers", "published", "stage", "start", "negatives"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class Recipe:
         numbers: arguments of the method's `build`.
         seeds: seeds trained when none are asked for.
         published: rows to compare with, by protocol: metric values and their `source`.
+        stage: the one stage that is trained, such as "pretrain"; all if None.
+        start: name of the recipe beside it whose run of the same seed this one starts from.
+        negatives: file of the data set with published negatives (`user_id`, `negatives`) for "sample-99".
     """
 
     file: Path
@@ -48,6 +55,9 @@ class Recipe:
     numbers: dict[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = SEEDS
     published: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stage: str | None = None
+    start: str | None = None
+    negatives: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -60,8 +70,14 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Of all that changes a number: the method, its arguments with their defaults, the protocols."""
-        content = [self.method, {**methods.arguments(self.method), **self.numbers}, sorted(self.protocols)]
+        content: list[Any] = [self.method, {**methods.arguments(self.method), **self.numbers}, sorted(self.protocols)]
+        before = None if self.start is None else self.beside(self.start).digest
+        content += [[part] for part in (self.stage, before, self.negatives) if part is not None]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def beside(self, name: str) -> Recipe:
+        """Another recipe of the same folder."""
+        return read_recipe(self.file.with_name(f"{name}.toml"))
 
 
 def read_recipe(file: str | Path) -> Recipe:
@@ -81,7 +97,8 @@ def read_recipe(file: str | Path) -> Recipe:
     if unknown or "method" not in content:
         found = f"unknown key {unknown[0]!r}" if unknown else "no method"
         raise InputError(
-            f"{path}: {found}; a recipe has method, protocols, seeds, [numbers] and [published.<protocol>]"
+            f"{path}: {found}; a recipe has method, protocols, seeds, stage, start, negatives, [numbers] and "
+            f"[published.<protocol>]"
         )
     recipe = Recipe(
         path,
@@ -90,6 +107,9 @@ def read_recipe(file: str | Path) -> Recipe:
         content.get("numbers", {}),
         tuple(content.get("seeds", SEEDS)),
         content.get("published", {}),
+        content.get("stage"),
+        content.get("start"),
+        content.get("negatives"),
     )
     for name in recipe.protocols:
         get_protocol(name)
@@ -163,14 +183,13 @@ def reproduce(
                 say(f"{recipe.dataset}/{recipe.name} seed {seed}: there already")
                 continue
             say(f"{recipe.dataset}/{recipe.name} seed {seed}: {recipe.method} on {len(dataset.user_ids):,} users")
-            place = Path(work) / recipe.dataset / f"{recipe.name}-{recipe.digest}-seed{seed}"
+            place = _place(Path(work), recipe, seed)
             if again:
                 shutil.rmtree(place, ignore_errors=True)
             began, version = time.perf_counter(), code_version()
-            run = train(
-                recipe.method, dataset, out=place, seed=seed, device=device, progress=progress, **recipe.numbers
-            )
-            entry = {"wall_seconds": round(time.perf_counter() - began, 1), **version, **measure(run, recipe)}
+            run = _trained(recipe, dataset, Path(work), seed, device=device, progress=progress)
+            seconds = round(time.perf_counter() - began, 1)
+            entry = {"wall_seconds": seconds, **version, **measure(run, recipe, folder)}
             result["seeds"] = dict(sorted({**result["seeds"], str(seed): entry}.items(), key=lambda pair: int(pair[0])))
             _write(file, result)
             written.append(file)
@@ -182,11 +201,39 @@ def reproduce(
     return list(dict.fromkeys(written))
 
 
-def measure(run: Run, recipe: Recipe) -> dict[str, Any]:
+def _place(work: Path, recipe: Recipe, seed: int) -> Path:
+    """Where the run of a recipe is kept while it trains."""
+    return work / recipe.dataset / f"{recipe.name}-{recipe.digest}-seed{seed}"
+
+
+def _trained(recipe: Recipe, data: Dataset, work: Path, seed: int, **options: Any) -> Run:
+    """The run of a recipe, after that of the recipe it starts from, which stays for others that start there too."""
+    start = None if recipe.start is None else _trained(recipe.beside(recipe.start), data, work, seed, **options)
+    place = _place(work, recipe, seed)
+    return train(
+        recipe.method, data, out=place, seed=seed, stage=recipe.stage, start=start, **options, **recipe.numbers
+    )
+
+
+def read_negatives(folder: Path, recipe: Recipe, data: Dataset) -> NDArray[np.int32]:
+    """The candidates of every test user from published negatives."""
+    file = folder / recipe.dataset / str(recipe.negatives)
+    if not file.exists():
+        raise InputError(f"{recipe.file}: negatives {file} does not exist")
+    table = pl.read_parquet(file)
+    row_of = {user: row for row, user in enumerate(table["user_id"].to_list())}
+    rows = [row_of[user] for user in np.asarray(data.user_ids)[data.split.test.users].tolist()]
+    items = np.array([data.catalog.encode(table["negatives"][row].to_list()) for row in rows])
+    return given_candidates(data, "test", items.astype(np.int32))
+
+
+def measure(run: Run, recipe: Recipe, folder: Path) -> dict[str, Any]:
     """What is written of one seed: metrics with 95 % intervals under every protocol, selection, cost, place."""
     measured = {}
     for name in recipe.protocols:
-        evaluation = run.evaluate(name, CUTOFFS)
+        given = name == "sample-99" and recipe.negatives is not None
+        candidates = read_negatives(folder, recipe, run.data()) if given else None
+        evaluation = run.evaluate(name, CUTOFFS, candidates=candidates)
         measured[name] = {
             "metrics": {key: float(value) for key, value in evaluation.metrics().items()},
             "intervals": {key: [float(low), float(high)] for key, (low, high) in evaluation.intervals().items()},

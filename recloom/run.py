@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ from recloom.data.files import folder_atomically, write_atomically
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
 from recloom.recommend import Recommendations, Recommender
-from recloom.training import Method, TrainOptions, evaluate, fit
+from recloom.training import Method, Stage, TrainOptions, evaluate, fit
 from recloom.training.fit import save_weights
 
 FORMAT = 1
@@ -147,6 +148,9 @@ def train(
     progress: bool = True,
     tensorboard: bool = False,
     mixed_precision: bool = False,
+    stage: str | None = None,
+    start: Run | str | Path | None = None,
+    share: float = 1.0,
     **numbers: Any,
 ) -> Run:
     """Train a method and return its run.
@@ -161,23 +165,36 @@ def train(
         progress: show a progress bar.
         tensorboard: also write TensorBoard logs.
         mixed_precision: bf16 autocast of the whole step, for CUDA.
+        stage: train this stage alone, such as "pretrain"; the run holds its method.
+        start: a run whose backbone the training starts from. If it is an early stage of the same method, the stages
+            after that one are trained, and the result is that of training all in one go.
+        share: of the users whose histories are trained on, drawn by `seed`; all are evaluated.
         numbers: arguments of the method's `build`, such as `dim=64, epochs=30`.
 
     Raises:
-        InputError: an unknown method or argument, or a folder that holds something else.
+        InputError: an unknown method, stage or argument, a folder that holds something else, or a start that does not
+            fit.
     """
     data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
-    options = TrainOptions(seed, device, devices, "bf16-mixed" if mixed_precision else "32-true", progress, tensorboard)
+    options = TrainOptions(
+        seed, device, devices, "bf16-mixed" if mixed_precision else "32-true", progress, tensorboard, share
+    )
     options.accelerator()
     if devices > 1 and out is None:
         raise InputError("devices > 1 starts several processes, which need one folder; give out=FOLDER")
     torch.manual_seed(seed)
     stages = methods.build(method, data.catalog, **numbers)
+    begun = None if start is None else start if isinstance(start, Run) else load(start)
+    first = 0 if begun is None else _start_from(begun, method, stages, data.catalog)
+    stages, first = _chosen(stages, stage, first)
     recipe = {
         "format": FORMAT,
         "method": method,
         "numbers": {key: value for key, value in {**methods.arguments(method), **numbers}.items() if value is not None},
-        "training": {"seed": seed, "mixed_precision": mixed_precision},
+        "training": {"seed": seed, "mixed_precision": mixed_precision}
+        | ({} if stage is None else {"stage": stage})
+        | ({} if begun is None else {"start": _origin(begun)})
+        | ({} if share == 1 else {"share": float(share)}),
         "data": {"fingerprint": data.fingerprint} | ({"path": str(data.path.resolve())} if data.path else {}),
     }
     temporary = tempfile.TemporaryDirectory(prefix="recloom-run-") if out is None else None
@@ -189,9 +206,9 @@ def train(
         _same_recipe(path, recipe)
     write_atomically(path / "recipe.toml", lambda file: file.write_text(tomli_w.dumps(recipe)))
     data.catalog.save(path)
-    trained = fit(stages, data, path / WORK, options)
+    trained = fit(stages, data, path / WORK, options, first)
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        for index in range(len(stages)):
+        for index in range(first, first + len(stages)):
             history = path / WORK / f"stage-{index}" / "history.csv"
             if history.exists():
                 shutil.copy(history, path / f"history-{index}.csv")
@@ -213,13 +230,48 @@ def load(folder: str | Path, data: Dataset | None = None) -> Run:
     if not (path / "model.safetensors").exists():
         raise InputError(f"{path} holds a run that has not finished; run the same `recloom train` again to continue it")
     catalog = Catalog.load(path)
-    method = methods.build(recipe["method"], catalog, **recipe["numbers"])[-1].method
+    stages = methods.build(recipe["method"], catalog, **recipe["numbers"])
+    method = _chosen(stages, recipe["training"].get("stage"), 0)[0][-1].method
     weights = load_file(path / "model.safetensors")
     try:
         method.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{path / 'model.safetensors'} does not fit {path / 'recipe.toml'}: {error}") from error
     return Run(path, method.eval(), catalog, recipe, data)
+
+
+def _chosen(stages: list[Stage], stage: str | None, first: int) -> tuple[list[Stage], int]:
+    """The stages to train, and the place of the first of them in the whole list."""
+    if stage is None:
+        return stages[first:], first
+    names = [found.name for found in stages]
+    if stage not in names[first:]:
+        raise InputError(f"stage {stage!r} is not to be trained here; the stages are {', '.join(names[first:])}")
+    place = names.index(stage)
+    return stages[place : place + 1], place
+
+
+def _start_from(begun: Run, method: str, stages: list[Stage], catalog: Catalog) -> int:
+    """Give the backbone of a run to the first stage; return the place of the first stage still to be trained."""
+    if begun.catalog.fingerprint() != catalog.fingerprint():
+        raise InputError(f"start: {begun.path} knows other items than this data; start from a run on the same data")
+    given, wanted = (getattr(found, "backbone", None) for found in (begun.method, stages[0].method))
+    if given is None or wanted is None:
+        lacking = begun.recipe["method"] if given is None else method
+        raise InputError(f"start: {lacking} has no backbone that could be handed on")
+    try:
+        wanted.load_state_dict(given.state_dict())
+    except RuntimeError as error:
+        raise InputError(f"start: the backbone of {begun.path} is not that of {method}: {error}") from error
+    names, done = [found.name for found in stages], begun.recipe["training"].get("stage")
+    return names.index(done) + 1 if begun.recipe["method"] == method and done in names[:-1] else 0
+
+
+def _origin(begun: Run) -> dict[str, Any]:
+    """What a recipe says of the run its training started from."""
+    weights = begun.path / "model.safetensors"
+    kept = {key: begun.recipe[key] for key in ("method", "numbers", "training")}
+    return {**kept, "weights": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

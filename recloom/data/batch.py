@@ -42,6 +42,17 @@ class SequenceBatch:
         """The state at the last real item of each row: `(batch, length, dim) -> (batch, dim)`."""
         return states[torch.arange(len(states), device=states.device), self.lengths - 1]
 
+    def whole(self) -> Tensor:
+        """Each row and the item after its end, `(batch, length + 1)`: the window as it lies in the history.
+
+        What self-supervision reads; it asks for no next item, so it may see the last one.
+        """
+        assert self.targets is not None
+        items = torch.nn.functional.pad(self.items, (0, 1))
+        rows = torch.arange(len(items), device=items.device)
+        items[rows, self.lengths] = self.targets[rows, self.lengths - 1]
+        return items
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> SequenceBatch:
         """The same batch on another device."""
         targets = None if self.targets is None else self.targets.to(device, non_blocking=non_blocking)

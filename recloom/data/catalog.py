@@ -43,6 +43,7 @@ class Catalog:
         attribute_values: int32 in 1..n_attributes, distinct and sorted within an item.
         train_counts, all_counts: `(n_items + 2,)` int64 actions on each item in the training part and in the whole
             log; 0 for PAD and mask.
+        n_users: users of the data, for methods that learn a vector for each of them.
 
     Raises:
         InputError: arrays that do not fit together.
@@ -55,6 +56,7 @@ class Catalog:
     attribute_values: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
     train_counts: NDArray[np.int64] = field(default_factory=_no_integers)
     all_counts: NDArray[np.int64] = field(default_factory=_no_integers)
+    n_users: int = 0
 
     def __post_init__(self) -> None:
         self._ids = Vocabulary(self.item_ids)
@@ -170,6 +172,7 @@ class Catalog:
         facts = {
             "format": FORMAT,
             "n_items": self.n_items,
+            "n_users": self.n_users,
             "titles": self.titles is not None,
             "fingerprint": self.fingerprint(),
             "attribute_names": self.attribute_names,
@@ -200,6 +203,7 @@ class Catalog:
                 attribute_values=values.to_numpy().astype(np.int32),
                 train_counts=pad(table["train_count"].to_numpy()),
                 all_counts=pad(table["all_count"].to_numpy()),
+                n_users=int(facts.get("n_users", 0)),
             )
         except (KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise InputError(f"{file} is damaged or does not belong to catalog.json beside it: {error}") from error

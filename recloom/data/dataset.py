@@ -236,6 +236,7 @@ def _assembled(
         catalog.attribute_values,
         train_counts,
         catalog.all_counts,
+        len(sequences),
     )
     return Dataset(counted, sequences, user_ids, split, report)
 

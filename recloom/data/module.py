@@ -40,6 +40,8 @@ class TrainingBatches:
         windows: the rows to train on.
         batch_size: how many average rows' targets a batch holds.
         grouping: "length" (as above) or "random" (batches of `batch_size` random rows).
+        counted: what the batches hold equal numbers of, "targets", or "items" where a row's loss is the sum over its
+            items.
         rank, world: this process and the number of processes; batches are dealt out in turn.
     """
 
@@ -51,6 +53,7 @@ class TrainingBatches:
         batch_size: int = 256,
         seed: int = 1,
         grouping: str = "length",
+        counted: str = "targets",
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -60,11 +63,11 @@ class TrainingBatches:
             raise InputError(f"grouping={grouping!r} is not known; choose 'length' or 'random'")
         self.items, self.windows, self.seed, self.grouping = items, windows, seed, grouping
         self.batch_size, self.rank, self.world, self.epoch = batch_size, rank, world, 0
-        self.n_targets = int(windows.n_targets.sum())
-        per_batch = batch_size * self.n_targets / len(windows)
-        self.targets_per_batch = max(round(per_batch), 2 * int(windows.n_targets.max()))
-        rows = len(windows) if grouping == "random" else self.n_targets
-        self.n_batches = -(-rows // (batch_size if grouping == "random" else self.targets_per_batch))
+        self.counts = windows.lengths + 1 if counted == "items" else windows.n_targets
+        total = int(self.counts.sum())
+        self.counts_per_batch = max(round(batch_size * total / len(windows)), 2 * int(self.counts.max()))
+        rows = len(windows) if grouping == "random" else total
+        self.n_batches = -(-rows // (batch_size if grouping == "random" else self.counts_per_batch))
 
     def __len__(self) -> int:
         return -(-self.n_batches // self.world)
@@ -78,8 +81,8 @@ class TrainingBatches:
         lengths, chunk = self.windows.lengths, CHUNK * self.batch_size
         chunks = np.split(order, range(chunk, len(order), chunk))
         order = np.concatenate([c[np.argsort(lengths[c] * (-1) ** k, kind="stable")] for k, c in enumerate(chunks)])
-        total = np.cumsum(self.windows.n_targets[order])
-        edges = np.searchsorted(total, np.arange(1, self.n_batches) * self.targets_per_batch)
+        total = np.cumsum(self.counts[order])
+        edges = np.searchsorted(total, np.arange(1, self.n_batches) * self.counts_per_batch)
         batches = np.split(order, edges)
         return [batches[k] for k in draw.permutation(len(batches))]
 
@@ -115,6 +118,7 @@ class SequenceData(L.LightningDataModule):
         data: prepared data with its split.
         windows: how training histories are cut.
         length: the most inputs a row holds, and the most items a query reads.
+        share: of the users whose histories are trained on, drawn by `share_seed`.
     """
 
     def __init__(
@@ -126,10 +130,21 @@ class SequenceData(L.LightningDataModule):
         batch_size: int = 256,
         seed: int = 1,
         grouping: str = "length",
+        counted: str = "targets",
+        share: float = 1.0,
+        share_seed: int = 1,
     ) -> None:
         super().__init__()
-        self.data, self.length, self.batch_size, self.seed, self.grouping = data, length, batch_size, seed, grouping
-        self.windows = windows(data.sequences, data.split.train_stop, length)
+        if not 0 < share <= 1:
+            raise InputError(f"share={share} must lie above 0 and be at most 1, the share of users to train on")
+        self.data, self.length, self.batch_size, self.seed = data, length, batch_size, seed
+        self.grouping, self.counted = grouping, counted
+        train_stop = data.split.train_stop
+        if share < 1:
+            left_out = np.random.default_rng(share_seed).permutation(data.n_users)[round(share * data.n_users) :]
+            train_stop = train_stop.copy()
+            train_stop[left_out] = data.sequences.offsets[:-1][left_out]
+        self.windows = windows(data.sequences, train_stop, length)
         self.training: TrainingBatches | None = None
 
     def train_dataloader(self) -> TrainingBatches:
@@ -140,6 +155,7 @@ class SequenceData(L.LightningDataModule):
             batch_size=self.batch_size,
             seed=self.seed,
             grouping=self.grouping,
+            counted=self.counted,
             rank=rank,
             world=world,
         )

@@ -62,9 +62,14 @@ def whole(sequences: Sequences, train_stop: Int, length: int) -> Windows:
     return Windows(users, start, stop, start + 1)
 
 
-def prefixes(sequences: Sequences, train_stop: Int, length: int) -> Windows:
-    """One row per target: every prefix of every history (its latest `length` items) and the item after it."""
+def prefixes(sequences: Sequences, train_stop: Int, length: int, latest: int | None = None) -> Windows:
+    """One row per target: every prefix of every history (its latest `length` items) and the item after it.
+
+    With `latest`, only the latest that many items of a history are cut up; earlier ones are left out (S3-Rec).
+    """
     begin = sequences.offsets[:-1]
+    if latest is not None:
+        begin = np.maximum(begin, train_stop - latest)
     counts = np.maximum(train_stop - begin - 1, 0)
     users = np.repeat(np.arange(len(begin)), counts)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from recloom.errors import InputError
@@ -16,7 +17,8 @@ class Encoder(nn.Module, ABC):
     Attributes:
         contexts: which of "causal" (a state sees its own and earlier items) and "bidirectional" (a state
             sees the whole row) the encoder can read.
-        dim: width of its inputs and states.
+        dim: width of its states.
+        input_dim: width of its inputs; `dim` unless the encoder says otherwise.
         length: the most items a row may hold.
     """
 
@@ -24,9 +26,18 @@ class Encoder(nn.Module, ABC):
     dim: int
     length: int
 
+    @property
+    def input_dim(self) -> int:
+        return self.dim
+
     @abstractmethod
     def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         """`vectors: (batch, length, dim)`, `valid: (batch, length)` -> states `(batch, length, dim)`."""
+
+    def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
+        """The state at the last real position of each row, `(batch, dim)`; all that serving needs."""
+        states = self(vectors, valid, context)
+        return states[torch.arange(len(states), device=states.device), valid.sum(1) - 1]
 
     def require(self, context: str) -> None:
         """Raise an `InputError` unless this encoder reads the context."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.encoders.encoder import Encoder
 from recloom.errors import InputError
+from recloom.nn.dropout import dropout
 from recloom.nn.transformer_blocks import EPS, BertBlock, OriginalBlock
 
 BLOCKS: dict[str, type[BertBlock] | type[OriginalBlock]] = {"bert": BertBlock, "original": OriginalBlock}
@@ -26,6 +26,7 @@ class Transformer(Encoder):
         block: "bert" (post-norm, GELU, width 4d; the S3-Rec family) or "original" (the SASRec paper: query
             normalised only, ReLU, width d, item vectors scaled by the square root of `dim`, a final norm).
         inner: width of the feed-forward; 4d or d by the block if None.
+        activation: of the feed-forward, "gelu" or "relu"; the block's own if None.
         positions: "from_start" counts from the oldest item (RecBole's family), "from_end" from the newest
             (S3-Rec's family, which pads on the left).
         std: standard deviation of the initial weights; biases start at 0.
@@ -44,6 +45,7 @@ class Transformer(Encoder):
         attention_dropout: float | None = None,
         block: str = "bert",
         inner: int | None = None,
+        activation: str | None = None,
         positions: str = "from_start",
         std: float = 0.02,
     ) -> None:
@@ -52,6 +54,9 @@ class Transformer(Encoder):
             raise InputError(f"block={block!r} is not known; choose one of {', '.join(BLOCKS)}")
         if positions not in ("from_start", "from_end"):
             raise InputError(f"positions={positions!r} is not known; choose 'from_start' or 'from_end'")
+        activation = activation or ("relu" if block == "original" else "gelu")
+        if activation not in ("gelu", "relu"):
+            raise InputError(f"activation={activation!r} is not known; choose 'gelu' or 'relu'")
         for name, value in (("layers", layers), ("length", length)):
             if value < 1:
                 raise InputError(f"{name}={value}: at least 1 is needed")
@@ -61,7 +66,7 @@ class Transformer(Encoder):
         self.norm = nn.LayerNorm(dim, 1e-8 if self.original else EPS)
         wide = inner or (dim if self.original else 4 * dim)
         rate = dropout if attention_dropout is None else attention_dropout
-        self.blocks = nn.ModuleList(BLOCKS[block](dim, heads, dropout, rate, wide) for _ in range(layers))
+        self.blocks = nn.ModuleList(BLOCKS[block](dim, heads, dropout, rate, wide, activation) for _ in range(layers))
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, 0, std)
@@ -69,6 +74,21 @@ class Transformer(Encoder):
                 nn.init.zeros_(module.bias)
 
     def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
+        states = self._enter(vectors, valid, context)
+        for block in self.blocks:
+            states = block(states, valid, context == "causal")
+        return self.norm(states) if self.original else states
+
+    def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
+        """The last real position's state; the last block is computed for it alone."""
+        states = self._enter(vectors, valid, context)
+        for block in self.blocks[:-1]:
+            states = block(states, valid, context == "causal")
+        ends: Tensor = self.blocks[-1].last(states, valid)  # type: ignore[operator]
+        return self.norm(ends) if self.original else ends
+
+    def _enter(self, vectors: Tensor, valid: Tensor, context: str) -> Tensor:
+        """Positions, norm and dropout, before the first block."""
         self.require(context)
         longest = vectors.shape[1]
         if longest > self.length:
@@ -76,10 +96,7 @@ class Transformer(Encoder):
         states = (vectors * self.dim**0.5 if self.original else vectors) + self.positions(valid)
         if not self.original:
             states = self.norm(states)
-        states = F.dropout(states, self.dropout, self.training)
-        for block in self.blocks:
-            states = block(states, valid, context == "causal")
-        return self.norm(states) if self.original else states
+        return dropout(states, self.dropout, self.training)
 
     def positions(self, valid: Tensor) -> Tensor:
         """Position vectors, `(length, dim)` counted from the start, `(batch, length, dim)` from the end."""

@@ -12,11 +12,16 @@ class ItemEmbedder(nn.Module, ABC):
 
     Attributes:
         n_items: real items, ids 1..n_items; 0 is padding, `n_items + 1` the mask.
-        dim: width of a vector.
+        dim: width of the vectors that go into an encoder.
+        table_dim: width of the vectors that states are compared with; `dim` unless the embedder says otherwise.
     """
 
     n_items: int
     dim: int
+
+    @property
+    def table_dim(self) -> int:
+        return self.dim
 
     @property
     def mask_id(self) -> int:
@@ -28,4 +33,4 @@ class ItemEmbedder(nn.Module, ABC):
 
     @abstractmethod
     def table(self) -> Tensor:
-        """The vector of every id, `(n_items + 2, dim)`; differentiable."""
+        """What a state is compared with, `(n_items + 2, table_dim)`, one row an id; differentiable."""

@@ -11,13 +11,14 @@ from typing import Any
 
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
-from recloom.methods import pop, repeat_recent, sasrec
+from recloom.methods import pop, repeat_recent, s3rec, sasrec
 from recloom.training import Stage
 
 METHODS: dict[str, Callable[..., list[Stage]]] = {
     "pop": pop.build,
     "repeat-recent": repeat_recent.build,
     "sasrec": sasrec.build,
+    "s3rec": s3rec.build,
 }
 
 

@@ -1,6 +1,7 @@
 """Blocks. They know no items and no batches."""
 
 from recloom.nn.attention import SelfAttention
+from recloom.nn.ragged import Ragged
 from recloom.nn.transformer_blocks import BertBlock, OriginalBlock
 
-__all__ = ["BertBlock", "OriginalBlock", "SelfAttention"]
+__all__ = ["BertBlock", "OriginalBlock", "Ragged", "SelfAttention"]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.errors import InputError
+from recloom.nn.dropout import dropout
 
 
 class SelfAttention(nn.Module):
@@ -40,7 +41,23 @@ class SelfAttention(nn.Module):
         else:
             projected = torch.cat([self.query(asking), self.key_value(read)], dim=-1)
         query, key, value = projected.view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        mask = None if causal else valid[:, None, None, :]
-        rate = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=rate, is_causal=causal)
+        mixed = self._mix(query, key, value, None if causal else valid[:, None, None, :])
         return self.output(mixed.transpose(1, 2).reshape(batch, length, dim))
+
+    def last(self, asking: Tensor, read: Tensor, valid: Tensor) -> Tensor:
+        """What the last real positions alone attend to, causal or not: `asking: (batch, dim)` -> `(batch, dim)`."""
+        batch, length, dim = read.shape
+        query = self.query(asking).view(batch, 1, self.heads, -1).transpose(1, 2)
+        projected = self.key_value(read).view(batch, length, 2, self.heads, dim // self.heads)
+        key, value = projected.permute(2, 0, 3, 1, 4)
+        return self.output(self._mix(query, key, value, valid[:, None, None, :]).reshape(batch, dim))
+
+    def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention by heads; causal if there is no mask of the keys."""
+        rate = self.dropout if self.training else 0.0
+        if not rate or query.device.type != "cpu":
+            return F.scaled_dot_product_attention(query, key, value, mask, dropout_p=rate, is_causal=mask is None)
+        if mask is None:
+            mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
+        logits = query @ key.transpose(2, 3) * query.shape[3] ** -0.5
+        return dropout(logits.masked_fill(~mask, -torch.inf).softmax(-1), rate, True) @ value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.nn.attention import SelfAttention
+from recloom.nn.dropout import dropout
 
 EPS = 1e-12
 
@@ -16,10 +18,14 @@ class BertBlock(nn.Module):
     Args:
         dim, heads, dropout, attention_dropout: as named; `dropout` acts on both sub-layers' outputs.
         inner: width of the feed-forward, `4 * dim` in the papers.
+        activation: "gelu" as in the authors' code, or "relu" as S3-Rec's paper writes.
     """
 
-    def __init__(self, dim: int, heads: int, dropout: float, attention_dropout: float, inner: int) -> None:
+    def __init__(
+        self, dim: int, heads: int, dropout: float, attention_dropout: float, inner: int, activation: str = "gelu"
+    ) -> None:
         super().__init__()
+        self.activation = F.gelu if activation == "gelu" else F.relu
         self.attention = SelfAttention(dim, heads, attention_dropout)
         self.norm_attention = nn.LayerNorm(dim, EPS)
         self.widen, self.narrow = nn.Linear(dim, inner), nn.Linear(inner, dim)
@@ -27,9 +33,16 @@ class BertBlock(nn.Module):
         self.dropout = dropout
 
     def forward(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
-        mixed = F.dropout(self.attention(states, states, valid, causal), self.dropout, self.training)
-        states = self.norm_attention(states + mixed)
-        wide = F.dropout(self.narrow(F.gelu(self.widen(states))), self.dropout, self.training)
+        return self._forward(states, self.attention(states, states, valid, causal))
+
+    def last(self, states: Tensor, valid: Tensor) -> Tensor:
+        """As `forward`, for the last real position of each row alone: `(batch, dim)`."""
+        ends = _ends(states, valid)
+        return self._forward(ends, self.attention.last(ends, states, valid))
+
+    def _forward(self, states: Tensor, mixed: Tensor) -> Tensor:
+        states = self.norm_attention(states + dropout(mixed, self.dropout, self.training))
+        wide = dropout(self.narrow(self.activation(self.widen(states))), self.dropout, self.training)
         return self.norm_forward(states + wide)
 
 
@@ -42,8 +55,11 @@ class OriginalBlock(nn.Module):
     Args: as for `BertBlock`; `inner` is `dim` in the paper.
     """
 
-    def __init__(self, dim: int, heads: int, dropout: float, attention_dropout: float, inner: int) -> None:
+    def __init__(
+        self, dim: int, heads: int, dropout: float, attention_dropout: float, inner: int, activation: str = "relu"
+    ) -> None:
         super().__init__()
+        self.activation = F.relu if activation == "relu" else F.gelu
         self.norm_attention = nn.LayerNorm(dim, 1e-8)
         self.attention = SelfAttention(dim, heads, attention_dropout)
         self.norm_forward = nn.LayerNorm(dim, 1e-8)
@@ -52,6 +68,19 @@ class OriginalBlock(nn.Module):
 
     def forward(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
         asking = self.norm_attention(states)
-        states = self.norm_forward(asking + self.attention(asking, states, valid, causal))
-        wide = F.dropout(F.relu(self.widen(states)), self.dropout, self.training)
-        return states + F.dropout(self.narrow(wide), self.dropout, self.training)
+        return self._forward(asking, self.attention(asking, states, valid, causal))
+
+    def last(self, states: Tensor, valid: Tensor) -> Tensor:
+        """As `forward`, for the last real position of each row alone: `(batch, dim)`."""
+        asking = self.norm_attention(_ends(states, valid))
+        return self._forward(asking, self.attention.last(asking, states, valid))
+
+    def _forward(self, asking: Tensor, mixed: Tensor) -> Tensor:
+        states = self.norm_forward(asking + mixed)
+        wide = dropout(self.activation(self.widen(states)), self.dropout, self.training)
+        return states + dropout(self.narrow(wide), self.dropout, self.training)
+
+
+def _ends(states: Tensor, valid: Tensor) -> Tensor:
+    """The last real position of each row, `(batch, dim)`."""
+    return states[torch.arange(len(states), device=states.device), valid.sum(1) - 1]

@@ -4,7 +4,18 @@ from recloom.training.backbone import Backbone
 from recloom.training.evaluate import evaluate
 from recloom.training.fit import TrainOptions, fit
 from recloom.training.method import Method
+from recloom.training.next_item import NextItemPrediction
 from recloom.training.optimizers import MakeOptimizer, adam
 from recloom.training.stage import Stage
 
-__all__ = ["Backbone", "MakeOptimizer", "Method", "Stage", "TrainOptions", "adam", "evaluate", "fit"]
+__all__ = [
+    "Backbone",
+    "MakeOptimizer",
+    "Method",
+    "NextItemPrediction",
+    "Stage",
+    "TrainOptions",
+    "adam",
+    "evaluate",
+    "fit",
+]

@@ -15,15 +15,28 @@ class Backbone(nn.Module):
 
     Args:
         items: ids to vectors.
-        encoder: vectors to states, of the same width.
+        encoder: vectors of the embedder's width to states of its table's width.
+
+    Raises:
+        InputError: widths that do not fit.
     """
 
     def __init__(self, items: ItemEmbedder, encoder: Encoder) -> None:
         super().__init__()
-        if items.dim != encoder.dim:
-            raise InputError(f"items are {items.dim} wide and the encoder {encoder.dim}; give both the same dim")
+        if items.dim != encoder.input_dim:
+            raise InputError(
+                f"items are {items.dim} wide, but the encoder reads {encoder.input_dim}; give both one dim"
+            )
+        if items.table_dim != encoder.dim:
+            raise InputError(
+                f"the item table is {items.table_dim} wide and the encoder's states {encoder.dim}; give both one dim"
+            )
         self.items, self.encoder = items, encoder
 
     def forward(self, ids: Tensor, context: str = "causal") -> Tensor:
         """`(batch, length)` ids -> `(batch, length, dim)` states."""
         return self.encoder(self.items(ids), ids != PAD, context)
+
+    def last(self, ids: Tensor, context: str = "causal") -> Tensor:
+        """The states at the last real positions alone, `(batch, dim)`."""
+        return self.encoder.last(self.items(ids), ids != PAD, context)

@@ -42,8 +42,8 @@ class Validate(L.Callback):
     Every process ranks all users, so the values are the same everywhere and need no exchange.
     """
 
-    def __init__(self, data: Dataset, folder: Path, monitor: str | None) -> None:
-        self.data, self.file, self.monitor = data, folder / "history.csv", monitor
+    def __init__(self, data: Dataset, folder: Path, monitor: str | None, protocol: str = "full-mask") -> None:
+        self.data, self.file, self.monitor, self.protocol = data, folder / "history.csv", monitor, protocol
         self.rows: list[dict[str, float]] = []
         self.began = 0.0
 
@@ -55,7 +55,9 @@ class Validate(L.Callback):
         row: dict[str, float] = {"epoch": trainer.current_epoch, **pl_module.epoch_losses()}
         trained = time.perf_counter()
         if self.monitor is not None:
-            result = evaluate(pl_module, self.data, "valid", exact=False, lists=False, name=type(pl_module).__name__)
+            exact = self.monitor == "MRR"
+            name = type(pl_module).__name__
+            result = evaluate(pl_module, self.data, "valid", self.protocol, exact=exact, lists=False, name=name)
             row |= {f"valid/{name}": value for name, value in result.metrics().items()}
         pl_module.log_dict({name: value for name, value in row.items() if name != "epoch"})
         row |= {"train_seconds": trained - self.began, "valid_seconds": time.perf_counter() - trained}

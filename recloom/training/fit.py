@@ -34,6 +34,7 @@ class TrainOptions:
         precision: Lightning's, such as "32-true" or "bf16-mixed".
         progress: show the progress bar.
         tensorboard: also log for TensorBoard.
+        share: of the users whose histories are trained on, drawn by `seed`; a smaller share is part of a larger one.
     """
 
     seed: int = 1
@@ -42,6 +43,7 @@ class TrainOptions:
     precision: str = "32-true"
     progress: bool = True
     tensorboard: bool = False
+    share: float = 1.0
 
     def accelerator(self) -> str:
         if self.device not in ("auto", "cpu", "cuda"):
@@ -51,15 +53,17 @@ class TrainOptions:
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
 
-def fit(stages: Sequence[Stage], data: Dataset, folder: Path, options: TrainOptions) -> Method:
+def fit(stages: Sequence[Stage], data: Dataset, folder: Path, options: TrainOptions, first: int = 0) -> Method:
     """Train the stages in order and return the last one's method, holding its selected weights.
+
+    `first` is the place of `stages[0]` in the whole list: a stage trained apart makes the draws it makes in its place.
 
     A finished stage leaves `stage-<i>.safetensors`; a stage under way leaves a checkpoint after each
     epoch. A second call with the same folder loads the first, continues from the second, and ends at
     the numbers an undisturbed run ends at.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for index, stage in enumerate(stages):
+    for index, stage in enumerate(stages, first):
         done = folder / f"stage-{index}.safetensors"
         if done.exists():
             stage.method.load_state_dict(load_file(done))
@@ -84,6 +88,9 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
         batch_size=stage.batch_size,
         seed=options.seed * 1000 + index,
         grouping=stage.grouping,
+        counted=stage.counted,
+        share=options.share,
+        share_seed=options.seed,
     )
     keep = ModelCheckpoint(
         folder,
@@ -93,7 +100,11 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
         save_last=True,
         save_on_train_epoch_end=True,
     )
-    callbacks: list[L.Callback] = [SeedEveryEpoch(options.seed, index), Validate(data, folder, stage.monitor), keep]
+    callbacks: list[L.Callback] = [
+        SeedEveryEpoch(options.seed, index),
+        Validate(data, folder, stage.monitor, stage.protocol),
+        keep,
+    ]
     if stage.monitor is not None:
         monitor = f"valid/{stage.monitor}"
         stop = EarlyStopping(monitor, mode="max", patience=stage.patience, check_on_train_epoch_end=True)

@@ -58,7 +58,7 @@ class Method(L.LightningModule, ABC):
 
     def queries(self, batch: SequenceBatch) -> Tensor:
         """What each history asks for, `(batch, intents, dim)`: here the state at its last item."""
-        return batch.last(self.backbone(batch.items))[:, None]
+        return self.backbone.last(batch.items)[:, None]
 
     def catalogue(self) -> Tensor:
         """What each item offers, `(n_items + 2, dim)`."""

@@ -19,7 +19,9 @@ class Stage:
         windows: how training histories are cut into rows.
         batch_size: how many average rows' targets a batch holds.
         grouping: "length" (rows of like length, equal targets a batch) or "random".
+        counted: what batches of like length hold equal numbers of, "targets" or "items".
         monitor: validation metric that selects the epoch kept and stops early; None keeps the last epoch.
+        protocol: of that metric.
         patience: epochs without a better value before training stops.
         gradient_clip: largest norm of the gradient; None for no clipping.
         name: of the stage, in logs and files.
@@ -30,7 +32,9 @@ class Stage:
     windows: WindowsOf = whole
     batch_size: int = 256
     grouping: str = "length"
+    counted: str = "targets"
     monitor: str | None = "NDCG@10"
+    protocol: str = "full-mask"
     patience: int = 10
     gradient_clip: float | None = None
     name: str = "train"

@@ -44,7 +44,7 @@ def test_an_epoch_asks_every_target_once(sequences, cut, grouping):
     drawn = list(made)
     assert len(drawn) == len(made)
     asked = np.concatenate([batch.targets[batch.targets > 0].numpy() for batch in drawn])
-    assert len(asked) == made.n_targets
+    assert len(asked) == int(made.counts.sum())
     windows = made.windows
     wanted = np.concatenate([sequences.items[a:b] for a, b in zip(windows.first_target, windows.stop, strict=True)])
     np.testing.assert_array_equal(np.sort(asked), np.sort(wanted))
@@ -55,8 +55,8 @@ def test_batches_hold_equal_numbers_of_targets_and_rows_of_like_length(sequences
     drawn = list(made)
     counts = np.array([(batch.targets > 0).sum() for batch in drawn])
     longest = made.windows.n_targets.max()
-    assert np.sort(counts)[1:].min() >= made.targets_per_batch - longest, "all but the last remainder are full"
-    assert counts.max() <= made.targets_per_batch + longest
+    assert np.sort(counts)[1:].min() >= made.counts_per_batch - longest, "all but the last remainder are full"
+    assert counts.max() <= made.counts_per_batch + longest
     padding = 1 - sum(int(b.valid.sum()) for b in drawn) / sum(b.items.numel() for b in drawn)
     loose = list(batches(sequences, grouping="random"))
     assert padding < 0.25 < 1 - sum(int(b.valid.sum()) for b in loose) / sum(b.items.numel() for b in loose)

@@ -39,6 +39,12 @@ def train(
         str | None, typer.Option(help="fp32 or bf16 in the loss's products; mixed: bf16 autocast of the whole step.")
     ] = None,
     devices: Annotated[int, typer.Option(help="How many processes or cards.")] = 1,
+    stage: Annotated[str | None, typer.Option(help="Train this stage alone, such as pretrain.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="A run whose backbone training starts from, such as a pre-trained one."),
+    ] = None,
+    share: Annotated[float, typer.Option(help="Share of the users trained on, drawn by the seed.")] = 1.0,
     progress: Annotated[bool, typer.Option("--progress/--no-progress", help="The progress bar.")] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
 ) -> None:
@@ -51,6 +57,8 @@ def train(
       recloom train sasrec data/shop -o runs/shop
       recloom train sasrec data/shop -o runs/bce loss=bce dim=128 lr=1e-3 --seed 2
       recloom train sasrec data/beauty -o runs/beauty --recipe recipes/beauty/sasrec.toml
+      recloom train s3rec data/beauty -o runs/pre --stage pretrain pretrain_epochs=20
+      recloom train s3rec data/beauty -o runs/bce --from runs/pre pretrain_epochs=20 loss=bce
     """
     from recloom.run import train as train_run
 
@@ -68,6 +76,9 @@ def train(
         progress=progress,
         tensorboard=tensorboard,
         mixed_precision=mixed,
+        stage=stage,
+        start=start,
+        share=share,
         **chosen,
     )
     history = run.history

@@ -1,0 +1,39 @@
+"""Next-item prediction over any backbone: what sequence models share and what pre-training ends in."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from recloom.data.batch import SequenceBatch
+from recloom.objectives import NextItem
+from recloom.training.backbone import Backbone
+from recloom.training.method import Method
+from recloom.training.optimizers import MakeOptimizer
+
+
+class NextItemPrediction(Method):
+    """Every state of a causal backbone predicts the item after it.
+
+    SASRec, GRU4Rec and their forms with attributes are this method over their backbones; each one's file says which.
+
+    Args:
+        backbone: any backbone that reads the causal context.
+        next_item: the loss of the states against their targets.
+        make_optimizer: Adam at 1e-3 if None.
+    """
+
+    def __init__(
+        self, backbone: Backbone, next_item: NextItem | None = None, *, make_optimizer: MakeOptimizer | None = None
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        self.next_item = next_item or NextItem()
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        states = self.backbone(batch.items)
+        return self.total(next_item=self.next_item(states, self.backbone.items.table(), batch, self.generator))
+
+    def catalogue(self) -> Tensor:
+        table = self.backbone.items.table()
+        return F.normalize(table, dim=-1) if self.next_item.logits == "cosine" else table
