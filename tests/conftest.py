@@ -38,6 +38,15 @@ def cycle():
     return recloom.prepare(cycle_log(), min_user=0, min_item=0)
 
 
+@pytest.fixture(scope="session")
+def cycle_with_attributes():
+    """The same cycle; every item but the last has an attribute of five and one of three."""
+    ids = np.arange(100, 130)
+    lists = [[f"a{i % 5}", f"b{i % 3}"] for i in ids[:-1]] + [[]]
+    items = pl.DataFrame({"item_id": ids, "attributes": lists})
+    return recloom.prepare(cycle_log(), items=items, min_user=0, min_item=0)
+
+
 @pytest.fixture
 def real_data():
     """The folder of real data sets, or a skip that says what is missing."""

@@ -1,6 +1,8 @@
 """Item vectors to states."""
 
 from recloom.encoders.encoder import Encoder
+from recloom.encoders.parallel import Parallel
+from recloom.encoders.recurrent import Recurrent
 from recloom.encoders.transformer import Transformer
 
-__all__ = ["Encoder", "Transformer"]
+__all__ = ["Encoder", "Parallel", "Recurrent", "Transformer"]

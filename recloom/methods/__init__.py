@@ -11,14 +11,19 @@ from typing import Any
 
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
-from recloom.methods import pop, repeat_recent, s3rec, sasrec
+from recloom.methods import fdsa, gru4rec, gru4rec_f, pop, repeat_recent, s3rec, s3rec_mip, sasrec, sasrec_f
 from recloom.training import Stage
 
 METHODS: dict[str, Callable[..., list[Stage]]] = {
     "pop": pop.build,
     "repeat-recent": repeat_recent.build,
+    "gru4rec": gru4rec.build,
+    "gru4rec-f": gru4rec_f.build,
     "sasrec": sasrec.build,
+    "sasrec-f": sasrec_f.build,
+    "fdsa": fdsa.build,
     "s3rec": s3rec.build,
+    "s3rec-mip": s3rec_mip.build,
 }
 
 

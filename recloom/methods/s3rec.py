@@ -23,7 +23,9 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +37,8 @@ from recloom.data.catalog import PAD, Catalog
 from recloom.data.negatives import uniform_outside
 from recloom.data.windows import get_windows, prefixes
 from recloom.errors import InputError
-from recloom.methods import sasrec
+from recloom.items import AttributeEmbedding
+from recloom.methods import fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
 from recloom.methods.about import About
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
@@ -55,6 +58,19 @@ CHOICES = {
     "segment_loss": ("nested", "pairwise", "infonce"),
     "reduction": ("sum", "mean"),
 }
+
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "sasrec": sasrec.make_backbone,
+    "sasrec-f": sasrec_f.make_backbone,
+    "gru4rec": gru4rec.make_backbone,
+    "gru4rec-f": gru4rec_f.make_backbone,
+    "fdsa": fdsa.make_backbone,
+}
+"""The models whose backbone can be pre-trained whole (figure 3)."""
+
+RECURRENT = ("gru4rec", "gru4rec-f")
+"""Those that read one direction: `context="causal"`."""
 
 
 class S3Pretraining(Method):
@@ -104,14 +120,17 @@ class S3Pretraining(Method):
             if value not in CHOICES[name]:
                 raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(CHOICES[name])}")
         dim = backbone.encoder.dim
+        if self.choices["attribute_view"] == "embedding" and backbone.items.dim != dim:
+            raise InputError(
+                f"attribute_view='embedding' needs item vectors as wide as the states ({dim}); these are "
+                f"{backbone.items.dim} wide. Choose attribute_view='states'"
+            )
         self.bilinear = nn.ModuleDict({name: nn.Linear(dim, dim, bias=bilinear_bias) for name in sorted(self.wanted)})
         for name, parameter in self.bilinear.named_parameters():
             nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, 0, 0.02)
         if self.wanted & {"aap", "map"}:
-            own = getattr(backbone.items, "attributes", None)
-            self.attributes = (
-                nn.Parameter(torch.randn(catalog.n_attributes + 1, dim) * 0.02) if own is None else own.weight
-            )
+            if not isinstance(getattr(backbone.items, "attributes", None), AttributeEmbedding):
+                self.attributes = nn.Parameter(torch.randn(catalog.n_attributes + 1, dim) * 0.02)
             self.attributes_of = Ragged(catalog.attribute_offsets, catalog.attribute_values)
         self.fillers: Tensor | None = None
 
@@ -146,7 +165,12 @@ class S3Pretraining(Method):
     def attribute_loss(self, term: str, states: Tensor, items: Tensor) -> Tensor:
         """AAP (equation 11) and MAP (15): states `(n, dim)` against the attributes of items `(n,)`, summed."""
         loss = attribute_cross_entropy if self.choices["attribute_loss"] == "bce" else attribute_info_nce
-        return loss(self.bilinear[term](states), self.attributes, *self.attributes_of(items))
+        return loss(self.bilinear[term](states), self.attribute_table(), *self.attributes_of(items))
+
+    def attribute_table(self) -> Tensor:
+        """`(n_attributes + 1, dim)`: those of the backbone's items if they read attributes, else the pretext's own."""
+        read = getattr(self.backbone.items, "attributes", None)
+        return read.weight if isinstance(read, AttributeEmbedding) else self.attributes
 
     def item_loss(self, states: Tensor, items: Tensor, hidden: Tensor) -> Tensor:
         """MIP (equation 13): states `(n, dim)` of the hidden positions against what stood there, summed."""
@@ -181,6 +205,7 @@ def build(
     catalog: Catalog,
     *,
     model: str = "sasrec",
+    context: str = "bidirectional",
     dim: int = 64,
     layers: int = 2,
     heads: int = 2,
@@ -214,17 +239,13 @@ def build(
     patience: int = 10,
 ) -> list[Stage]:
     """Pre-training and fine-tuning of one backbone; without weights or epochs of the first, fine-tuning alone."""
-    backbone = sasrec.make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        activation=activation,
-        positions=positions,
-    )
+    if model not in BACKBONES:
+        raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}")
+    numbers: dict[str, Any] = {"dim": dim, "length": length, "dropout": dropout}
+    if model not in RECURRENT:
+        numbers |= {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
+        numbers |= {"activation": activation, "positions": positions}
+    backbone = BACKBONES[model](catalog, **numbers)
     next_item = NextItem(loss, negatives=negatives, precision=precision)
     method = NextItemPrediction(backbone, next_item, make_optimizer=adam(lr, weight_decay))
     fine_tuning = Stage(method, epochs, batch_size=batch_size, patience=patience)
@@ -235,6 +256,7 @@ def build(
         backbone,
         catalog,
         weights,
+        context=context,
         mask_rate=mask_rate,
         mask_last=mask_last,
         attribute_view=attribute_view,

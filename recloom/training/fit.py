@@ -18,7 +18,7 @@ from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData
 from recloom.errors import InputError
-from recloom.training.callbacks import ProgressBar, SeedEveryEpoch, Validate
+from recloom.training.callbacks import ProgressBar, ReleaseMemory, SeedEveryEpoch, Validate
 from recloom.training.method import Method
 from recloom.training.stage import Stage
 
@@ -102,15 +102,16 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     )
     callbacks: list[L.Callback] = [
         SeedEveryEpoch(options.seed, index),
+        ReleaseMemory(),
         Validate(data, folder, stage.monitor, stage.protocol),
-        keep,
     ]
     if stage.monitor is not None:
         monitor = f"valid/{stage.monitor}"
         stop = EarlyStopping(monitor, mode="max", patience=stage.patience, check_on_train_epoch_end=True)
-        callbacks.insert(2, stop)
+        callbacks.append(stop)
     if options.progress:
-        callbacks.insert(2, ProgressBar(stage.name, stage.monitor))
+        callbacks.append(ProgressBar(stage.name, stage.monitor))
+    callbacks.append(keep)
     last = folder / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")

@@ -11,7 +11,10 @@ from recloom.data.module import query_batches
 from recloom.errors import InputError
 from recloom.training.callbacks import Validate
 
-QUICK = {"dim": 16, "length": 12, "epochs": 3, "batch_size": 64, "precision": "fp32"}
+QUICK = {
+    **{"dim": 16, "hidden": 32, "length": 12, "epochs": 3, "batch_size": 64, "precision": "fp32"},
+    **{"pretrain_epochs": 2, "pretrain_windows": "whole", "pretrain_batch_size": 64},
+}
 LEARN = {"epochs": 30, "dropout": 0.1, "lr": 5e-3, "patience": 30}
 
 
@@ -34,25 +37,32 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def run(name, cycle, tmp_path_factory):
-    return recloom.train(name, cycle, out=tmp_path_factory.mktemp(name) / "run", progress=False, **numbers(name))
+def data(name, request):
+    """The cycle, with attributes for the methods that need them."""
+    needs = next(row["needs"] for row in methods.describe() if row["name"] == name)
+    return request.getfixturevalue("cycle_with_attributes" if "attributes" in needs else "cycle")
+
+
+@pytest.fixture(scope="module")
+def run(name, data, tmp_path_factory):
+    return recloom.train(name, data, out=tmp_path_factory.mktemp(name) / "run", progress=False, **numbers(name))
 
 
 def trains(run):
     return run.history.height > 0
 
 
-def test_learns_a_known_cycle(name, cycle, run):
+def test_learns_a_known_cycle(name, data, run):
     if not trains(run):
         pytest.skip(f"{name} only counts; there is nothing to learn")
-    trained = recloom.train(name, cycle, progress=False, **numbers(name, **LEARN))
+    trained = recloom.train(name, data, progress=False, **numbers(name, **LEARN))
     assert trained.evaluate(k=(3,)).metrics()["HR@3"] >= 0.9
 
 
-def test_padding_changes_nothing(run, cycle):
+def test_padding_changes_nothing(run, data):
     items = torch.tensor([[3, 4, 5, 0], [9, 10, 0, 0]])
     more = torch.nn.functional.pad(items, (0, 3))
-    every = torch.arange(1, cycle.n_items + 1)
+    every = torch.arange(1, data.n_items + 1)
     with torch.no_grad():
         one, two = (run.method.score(SequenceBatch(torch.tensor([0, 1]), x), every) for x in (items, more))
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
@@ -70,18 +80,18 @@ def test_a_later_item_never_changes_an_earlier_causal_state(run):
     assert not torch.allclose(one[:, 3:], two[:, 3:])
 
 
-def test_scores_are_finite_and_both_ways_of_scoring_agree(run, cycle):
-    everywhere = scores(run, cycle)
+def test_scores_are_finite_and_both_ways_of_scoring_agree(run, data):
+    everywhere = scores(run, data)
     assert torch.isfinite(everywhere).all()
-    rows, batch = next(query_batches(cycle, "test", run.method.length))
-    chosen = torch.randint(1, cycle.n_items + 1, (len(batch), 7))
+    rows, batch = next(query_batches(data, "test", run.method.length))
+    chosen = torch.randint(1, data.n_items + 1, (len(batch), 7))
     with torch.no_grad():
         torch.testing.assert_close(run.method.score(batch, chosen), everywhere[rows].gather(1, chosen - 1))
 
 
-def test_save_and_load_give_the_same_scores(run, cycle, tmp_path):
+def test_save_and_load_give_the_same_scores(run, data, tmp_path):
     again = recloom.load(run.save(tmp_path / "copy"))
-    assert torch.equal(scores(run, cycle), scores(again, cycle))
+    assert torch.equal(scores(run, data), scores(again, data))
     assert not [file for file in (tmp_path / "copy").rglob("*") if file.suffix in {".pkl", ".pt", ".ckpt"}]
 
 
@@ -91,15 +101,15 @@ def test_loads_without_the_training_data(run, tmp_path):
     assert len(again.recommend([[103, 104, 105]], k=5).frame) == 5
 
 
-def test_same_seed_same_numbers(name, run, cycle):
-    again = recloom.train(name, cycle, progress=False, **numbers(name))
-    assert torch.equal(scores(run, cycle), scores(again, cycle))
+def test_same_seed_same_numbers(name, run, data):
+    again = recloom.train(name, data, progress=False, **numbers(name))
+    assert torch.equal(scores(run, data), scores(again, data))
     if trains(run):
-        other = recloom.train(name, cycle, progress=False, seed=2, **numbers(name))
-        assert not torch.equal(scores(run, cycle), scores(other, cycle))
+        other = recloom.train(name, data, progress=False, seed=2, **numbers(name))
+        assert not torch.equal(scores(run, data), scores(other, data))
 
 
-def test_stop_and_resume_equals_straight_through(name, run, cycle, tmp_path, monkeypatch):
+def test_stop_and_resume_equals_straight_through(name, run, data, tmp_path, monkeypatch):
     if not trains(run):
         pytest.skip("nothing to resume")
     kept = Validate.on_train_epoch_start
@@ -111,32 +121,32 @@ def test_stop_and_resume_equals_straight_through(name, run, cycle, tmp_path, mon
 
     monkeypatch.setattr(Validate, "on_train_epoch_start", pull_the_plug)
     with pytest.raises(RuntimeError, match="power cut"):
-        recloom.train(name, cycle, out=tmp_path / "run", progress=False, **numbers(name))
+        recloom.train(name, data, out=tmp_path / "run", progress=False, **numbers(name))
     monkeypatch.undo()
     with pytest.raises(InputError, match="has not finished"):
         recloom.load(tmp_path / "run")
-    resumed = recloom.train(name, cycle, out=tmp_path / "run", progress=False, **numbers(name))
-    assert torch.equal(scores(run, cycle), scores(resumed, cycle))
+    resumed = recloom.train(name, data, out=tmp_path / "run", progress=False, **numbers(name))
+    assert torch.equal(scores(run, data), scores(resumed, data))
     losses = [column for column in run.history.columns if not column.endswith("seconds")]
     assert run.history.select(losses).equals(resumed.history.select(losses))
 
 
-def test_padding_and_mask_are_never_recommended(run, cycle):
+def test_padding_and_mask_are_never_recommended(run, data):
     found = run.recommend([[103, 104], [110]], k=1000, filter_seen=False).frame
-    assert set(found["item_id"]) == set(cycle.catalog.item_ids.tolist())
+    assert set(found["item_id"]) == set(data.catalog.item_ids.tolist())
 
 
-def test_build_runs_with_defaults_and_rejects_an_unknown_argument(name, cycle):
-    assert methods.build(name, cycle.catalog)
+def test_build_runs_with_defaults_and_rejects_an_unknown_argument(name, data):
+    assert methods.build(name, data.catalog)
     with pytest.raises(InputError, match=r"no argument 'dimm'"):
-        methods.build(name, cycle.catalog, dimm=3)
+        methods.build(name, data.catalog, dimm=3)
 
 
-def test_a_wrong_type_is_refused_by_name(name, cycle):
+def test_a_wrong_type_is_refused_by_name(name, data):
     for key, default in methods.arguments(name).items():
         if isinstance(default, int):
             with pytest.raises(InputError, match=key):
-                methods.build(name, cycle.catalog, **{key: "many"})
+                methods.build(name, data.catalog, **{key: "many"})
 
 
 def test_is_described(name):

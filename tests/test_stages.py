@@ -1,0 +1,86 @@
+"""One stage at a time, starting from a run, and a share of the users."""
+
+import numpy as np
+import pytest
+import torch
+
+import recloom
+from recloom.data.module import SequenceData
+from recloom.data.windows import whole
+from recloom.errors import InputError
+
+NUMBERS = {
+    **{"dim": 8, "length": 10, "pretrain_windows": "whole", "pretrain_epochs": 2, "epochs": 2},
+    **{"progress": False, "attention_dropout": 0.2},
+}
+
+
+@pytest.fixture(scope="module")
+def pretrained(cycle, tmp_path_factory):
+    return recloom.train("s3rec-mip", cycle, out=tmp_path_factory.mktemp("pre") / "run", stage="pretrain", **NUMBERS)
+
+
+def weights(run):
+    return run.method.state_dict()
+
+
+def same(one, two):
+    return all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_a_stage_alone_and_the_rest_from_it_equal_both_in_one_go(cycle, pretrained):
+    whole_run = recloom.train("s3rec-mip", cycle, **NUMBERS)
+    rest = recloom.train("s3rec-mip", cycle, start=pretrained.path, **NUMBERS)
+    assert same(weights(whole_run), weights(rest))
+    assert whole_run.history.height == 4 and rest.history.height == 2
+    assert rest.recipe["training"]["start"]["method"] == "s3rec-mip"
+
+
+def test_a_pretrained_run_is_saved_loaded_and_recommends(cycle, pretrained, tmp_path):
+    again = recloom.load(pretrained.save(tmp_path / "copy"))
+    assert same(weights(pretrained), weights(again)) and type(again.method).__name__ == "S3Pretraining"
+    assert len(again.recommend([[103, 104]], k=5).frame) == 5
+
+
+def test_another_method_starts_from_the_backbone_and_trains_all_its_stages(cycle, pretrained):
+    shared = {"dim": 8, "length": 10, "attention_dropout": 0.2, "positions": "from_end", "progress": False}
+    run = recloom.train("sasrec", cycle, start=pretrained, epochs=1, **shared)
+    cold = recloom.train("sasrec", cycle, epochs=1, **shared)
+    assert not same(weights(run), weights(cold))
+    untrained = recloom.train("sasrec", cycle, start=pretrained, epochs=0, **shared)
+    handed_on = pretrained.method.backbone.state_dict()
+    assert same(untrained.method.backbone.state_dict(), handed_on)
+
+
+def test_what_does_not_fit_is_refused(cycle, pretrained, make_cycle_log):
+    with pytest.raises(InputError, match=r"stage 'pretrian' .* the stages are pretrain, train"):
+        recloom.train("s3rec-mip", cycle, stage="pretrian", **NUMBERS)
+    with pytest.raises(InputError, match="the stages are train"):
+        recloom.train("s3rec-mip", cycle, start=pretrained, stage="pretrain", **NUMBERS)
+    with pytest.raises(InputError, match=r"backbone of .* is not that of sasrec"):
+        recloom.train("sasrec", cycle, start=pretrained, dim=16, progress=False)
+    with pytest.raises(InputError, match="pop has no backbone"):
+        recloom.train("pop", cycle, start=pretrained, progress=False)
+    other = recloom.prepare(make_cycle_log(n_items=20), min_user=0, min_item=0)
+    with pytest.raises(InputError, match="knows other items"):
+        recloom.train("s3rec-mip", other, start=pretrained, **NUMBERS)
+
+
+def test_another_start_in_the_same_folder_is_refused(cycle, pretrained, tmp_path):
+    recloom.train("s3rec-mip", cycle, out=tmp_path / "run", start=pretrained, **NUMBERS)
+    with pytest.raises(InputError, match="another recipe"):
+        recloom.train("s3rec-mip", cycle, out=tmp_path / "run", **NUMBERS)
+
+
+def test_a_share_of_the_users_is_part_of_a_larger_one_and_all_are_evaluated(cycle):
+    of = {
+        share: set(SequenceData(cycle, whole, length=10, share=share, share_seed=4).windows.users)
+        for share in (0.2, 0.5, 1.0)
+    }
+    assert [len(of[share]) for share in (0.2, 0.5, 1.0)] == [60, 150, 300]
+    assert of[0.2] < of[0.5] < of[1.0]
+    assert of[0.2] != set(np.arange(60))
+    run = recloom.train("sasrec", cycle, share=0.2, dim=8, length=10, epochs=1, progress=False)
+    assert run.recipe["training"]["share"] == 0.2 and len(run.evaluate().ranks) == 300
+    with pytest.raises(InputError, match="share=0"):
+        recloom.train("sasrec", cycle, share=0.0, dim=8, length=10, epochs=1, progress=False)
