@@ -9,7 +9,7 @@ import shutil
 import time
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from recloom.run import Run, train
 FORMAT = 1
 CUTOFFS = (5, 10, 20)
 SEEDS = (1, 2, 3)
-KEYS = {"method", "protocols", "seeds", "numbers", "published", "stage", "start", "negatives"}
+KEYS = {"method", "protocols", "seeds", "numbers", "published", "stage", "start", "negatives", "variants"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Recipe:
         stage: the one stage that is trained, such as "pretrain"; all if None.
         start: name of the recipe beside it whose run of the same seed this one starts from.
         negatives: file of the data set with published negatives (`user_id`, `negatives`) for "sample-99".
+        variant: which of the file's `[variants.<name>]` this is; its numbers stand above those of `[numbers]`.
     """
 
     file: Path
@@ -58,6 +59,7 @@ class Recipe:
     stage: str | None = None
     start: str | None = None
     negatives: str | None = None
+    variant: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -65,7 +67,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        return self.file.stem
+        return self.file.stem if self.variant is None else f"{self.file.stem}-{self.variant}"
 
     @property
     def digest(self) -> str:
@@ -77,11 +79,11 @@ class Recipe:
 
     def beside(self, name: str) -> Recipe:
         """Another recipe of the same folder."""
-        return read_recipe(self.file.with_name(f"{name}.toml"))
+        return read_recipes(self.file.with_name(f"{name}.toml"))[0]
 
 
-def read_recipe(file: str | Path) -> Recipe:
-    """Read and check a recipe file.
+def read_recipes(file: str | Path) -> list[Recipe]:
+    """Read and check a recipe file: one recipe, or one for each of its `[variants.<name>]`.
 
     Raises:
         InputError: not there, not TOML, an unknown key, method, argument or protocol.
@@ -97,8 +99,8 @@ def read_recipe(file: str | Path) -> Recipe:
     if unknown or "method" not in content:
         found = f"unknown key {unknown[0]!r}" if unknown else "no method"
         raise InputError(
-            f"{path}: {found}; a recipe has method, protocols, seeds, stage, start, negatives, [numbers] and "
-            f"[published.<protocol>]"
+            f"{path}: {found}; a recipe has method, protocols, seeds, stage, start, negatives, [numbers], "
+            f"[variants.<name>] and [published.<protocol>]"
         )
     recipe = Recipe(
         path,
@@ -115,10 +117,15 @@ def read_recipe(file: str | Path) -> Recipe:
         get_protocol(name)
     for name in set(recipe.published) - set(recipe.protocols):
         raise InputError(f"{path}: [published.{name!r}] is not among its protocols {', '.join(recipe.protocols)}")
+    variants = content.get("variants", {})
     known = methods.arguments(recipe.method)
-    for name in set(recipe.numbers) - set(known):
+    for name in {*recipe.numbers, *(key for numbers in variants.values() for key in numbers)} - set(known):
         raise InputError(f"{path}: {recipe.method} has no argument {name!r}; it has {', '.join(known) or 'none'}")
-    return recipe
+    if not variants:
+        return [recipe]
+    return [
+        replace(recipe, numbers={**recipe.numbers, **numbers}, variant=variant) for variant, numbers in variants.items()
+    ]
 
 
 def data_folder(given: str | Path | None) -> Path:
@@ -171,7 +178,7 @@ def reproduce(
         again: also train seeds that have a result of the same recipe.
         say: receives one line of progress at a time.
     """
-    folder, recipes, written = data_folder(data), [read_recipe(file) for file in files], []
+    folder, recipes, written = data_folder(data), [recipe for file in files for recipe in read_recipes(file)], []
     opened: tuple[str, Dataset] | None = None
     for recipe in recipes:
         if opened is None or opened[0] != recipe.dataset:
@@ -222,8 +229,15 @@ def read_negatives(folder: Path, recipe: Recipe, data: Dataset) -> NDArray[np.in
         raise InputError(f"{recipe.file}: negatives {file} does not exist")
     table = pl.read_parquet(file)
     row_of = {user: row for row, user in enumerate(table["user_id"].to_list())}
-    rows = [row_of[user] for user in np.asarray(data.user_ids)[data.split.test.users].tolist()]
-    items = np.array([data.catalog.encode(table["negatives"][row].to_list()) for row in rows])
+    users = np.asarray(data.user_ids)[data.split.test.users].tolist()
+    missing = [user for user in users if user not in row_of]
+    if missing:
+        raise InputError(f"{file}: user {missing[0]!r} has no negatives ({len(missing)} such users)")
+    table = table[[row_of[user] for user in users]]
+    lengths = table["negatives"].list.len().unique().to_list()
+    if len(lengths) != 1:
+        raise InputError(f"{file}: as many negatives for every user are needed; found {min(lengths)} to {max(lengths)}")
+    items = data.catalog.encode(table["negatives"].explode().to_list()).reshape(len(users), -1)
     return given_candidates(data, "test", items.astype(np.int32))
 
 
@@ -288,6 +302,7 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "format": FORMAT,
         "dataset": recipe.dataset,
         "recipe": recipe.name,
+        "file": f"{recipe.dataset}/{recipe.file.name}",
         "method": recipe.method,
         "numbers": {k: v for k, v in {**methods.arguments(recipe.method), **recipe.numbers}.items() if v is not None},
         "digest": recipe.digest,

@@ -58,7 +58,8 @@ def table(results: list[dict[str, Any]]) -> str:
 def _rows(result: dict[str, Any]) -> list[str]:
     """The rows of one result: one a protocol, each followed by the published row if there is one."""
     seeds, rows = list(result["seeds"].values()), []
-    link = f"[{result['recipe']}](../recipes/{result['dataset']}/{result['recipe']}.toml)"
+    file = result.get("file", f"{result['dataset']}/{result['recipe']}.toml")
+    link = f"[{result['recipe']}](../recipes/{file})"
     epochs = f"{mean(seed['epochs'] for seed in seeds):.0f}"
     seconds = f"{mean(seed['train_seconds'] for seed in seeds):.0f} s"
     for protocol in seeds[0]["protocols"]:

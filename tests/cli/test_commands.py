@@ -111,6 +111,18 @@ def test_train_reads_recipe_and_numbers(call, place, tmp_path):
     assert recipe["numbers"]["precision"] == "fp32" and recipe["training"]["seed"] == 7
 
 
+def test_train_one_stage_and_then_the_rest(call, place, tmp_path):
+    numbers = ["dim=8", "length=10", "pretrain_windows=whole", "pretrain_epochs=1", "epochs=1", "--no-progress"]
+    code, _, err = call("train", "s3rec-mip", place / "data", "-o", tmp_path / "pre", "--stage", "pretrain", *numbers)
+    assert code == 0, err
+    assert (
+        call("train", "s3rec-mip", place / "data", "-o", tmp_path / "run", "--from", tmp_path / "pre", *numbers)[0] == 0
+    )
+    assert recloom.load(tmp_path / "run").recipe["training"]["start"]["training"]["stage"] == "pretrain"
+    code, _, err = call("train", "sasrec", place / "data", "-o", tmp_path / "half", "--share", "1.5", "--no-progress")
+    assert code == 2 and "share=1.5" in err
+
+
 def test_evaluate(call, place):
     code, out, _ = call("evaluate", place / "run", "--protocol", "full-open", "--k", "3,10", "--json")
     found = json.loads(out)

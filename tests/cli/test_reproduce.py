@@ -7,7 +7,7 @@ import pytest
 import recloom
 from recloom import reproduce as module
 from recloom.errors import InputError
-from recloom.reproduce import read_recipe, reproduce
+from recloom.reproduce import read_recipes, reproduce
 from recloom.results import table
 
 SASREC = """method = "sasrec"
@@ -148,6 +148,7 @@ def test_the_table_has_means_spread_and_distance():
         ('method = "sasrek"', "sasrec"),
         ('method = "sasrec"\nseed = 1', "unknown key 'seed'"),
         ('method = "sasrec"\n[numbers]\ndimm = 1', "dimm"),
+        ('method = "sasrec"\n[variants.wide]\ndimm = 1', "dimm"),
         ('method = "sasrec"\nprotocols = ["half"]', "full-mask"),
         ('method = "sasrec"\n[published.full-open]\n"HR@10" = 0.1', "full-open"),
     ],
@@ -156,7 +157,68 @@ def test_a_wrong_recipe_is_refused(tmp_path, content, message):
     file = tmp_path / "wrong.toml"
     file.write_text(content)
     with pytest.raises(InputError, match=message):
-        read_recipe(file)
+        read_recipes(file)
+
+
+PRETRAIN = """method = "s3rec-mip"
+stage = "pretrain"
+seeds = [1]
+[numbers]
+dim = 8
+length = 10
+pretrain_windows = "whole"
+pretrain_epochs = 1
+"""
+
+
+def test_a_recipe_starts_from_another_one_s_run(recipe, data, tmp_path):
+    recipe.with_name("first.toml").write_text(PRETRAIN)
+    text = PRETRAIN.replace('stage = "pretrain"', 'start = "first"') + "epochs = 1\n"
+    recipe.with_name("second.toml").write_text(text)
+    recipe.with_name("apart.toml").write_text(text.replace('start = "first"\n', ""))
+    files = [recipe.with_name(f"{name}.toml") for name in ("second", "apart")]
+    reproduce(files, data=data, out=tmp_path / "results", work=tmp_path / "work", progress=False)
+    second, apart = (json.loads((tmp_path / "results" / "shop" / f"{file.stem}.json").read_text()) for file in files)
+    assert second["seeds"]["1"]["protocols"] == apart["seeds"]["1"]["protocols"]
+    assert second["seeds"]["1"]["epochs"] == 1 and apart["seeds"]["1"]["epochs"] == 2
+    assert second["digest"] != apart["digest"]
+    kept = [path.name for path in (tmp_path / "work" / "shop").iterdir()]
+    assert len(kept) == 1 and kept[0].startswith("first-")
+
+
+def test_variants_are_results_of_their_own(recipe, data, tmp_path):
+    recipe.write_text(SASREC.replace("[1, 2]", "[1]") + "[variants.narrow]\ndim = 4\n[variants.same]\ndim = 8\n")
+    reproduce([recipe], data=data, out=tmp_path / "results", work=tmp_path / "work", progress=False)
+    found = [json.loads((tmp_path / "results" / "shop" / f"small-{v}.json").read_text()) for v in ("narrow", "same")]
+    assert [result["numbers"]["dim"] for result in found] == [4, 8]
+    text = (tmp_path / "results" / "README.md").read_text()
+    assert "[small-narrow](../recipes/shop/small.toml)" in text
+
+
+def test_published_negatives_are_the_candidates(recipe, data, tmp_path):
+    import polars as pl
+
+    log = pl.read_parquet(data / "shop" / "interactions.parquet")
+    items = sorted(set(log["item_id"].to_list()))
+    seen = log.group_by("user_id").agg("item_id")
+    rows = [
+        {"user_id": user, "negatives": [i for i in items if i not in set(own)][:2]} for user, own in seen.iter_rows()
+    ]
+    pl.DataFrame(rows).write_parquet(data / "shop" / "negatives.parquet")
+    text = SASREC.replace('["full-mask", "full-open"]', '["sample-99"]').replace("full-mask", "sample-99")
+    recipe.write_text('negatives = "negatives.parquet"\n' + text)
+    reproduce([recipe], data=data, out=tmp_path / "results", work=tmp_path / "work", seeds=[1], progress=False)
+    found = json.loads((tmp_path / "results" / "shop" / "small.json").read_text())["seeds"]["1"]["protocols"][
+        "sample-99"
+    ]
+    assert found["metrics"]["HR@5"] == 1.0 and 1 / 3 <= found["metrics"]["MRR"] < 1  # three candidates in all
+    pl.DataFrame(rows[1:]).write_parquet(data / "shop" / "fewer.parquet")
+    recipe.write_text('negatives = "fewer.parquet"\n' + text)
+    with pytest.raises(InputError, match="has no negatives"):
+        reproduce([recipe], data=data, out=tmp_path / "results", work=tmp_path / "work", seeds=[1], progress=False)
+    recipe.write_text('negatives = "gone.parquet"\n' + text)
+    with pytest.raises(InputError, match=r"gone\.parquet does not exist"):
+        reproduce([recipe], data=data, out=tmp_path / "results", work=tmp_path / "work", seeds=[1], progress=False)
 
 
 def test_missing_data_are_named(recipe, data, tmp_path, monkeypatch):
@@ -178,9 +240,10 @@ def test_the_recipes_of_the_repository_are_well_formed():
     files = sorted((Path(__file__).parents[2] / "recipes").glob("*/*.toml"))
     assert len(files) >= 9
     for file in files:
-        recipe = read_recipe(file)
-        assert recipe.numbers.keys() <= methods.arguments(recipe.method).keys()
-        assert all("source" in row for row in recipe.published.values())
+        for recipe in read_recipes(file):
+            assert recipe.numbers.keys() <= methods.arguments(recipe.method).keys()
+            assert all("source" in row for row in recipe.published.values())
+            assert recipe.start is None or recipe.beside(recipe.start).stage
 
 
 @pytest.mark.repro
@@ -192,5 +255,5 @@ def test_popularity_on_beauty_is_the_published_row(real_data, tmp_path):
     found = json.loads((tmp_path / "beauty" / "pop-all.json").read_text())["seeds"]["1"]["protocols"]["full-mask"][
         "metrics"
     ]
-    for name, value in read_recipe(file).published["full-mask"].items():
+    for name, value in read_recipes(file)[0].published["full-mask"].items():
         assert name == "source" or round(found[name], 4) == value
