@@ -200,10 +200,8 @@ def test_published_negatives_are_the_candidates(recipe, data, tmp_path):
 
     log = pl.read_parquet(data / "shop" / "interactions.parquet")
     items = sorted(set(log["item_id"].to_list()))
-    seen = log.group_by("user_id").agg("item_id")
-    rows = [
-        {"user_id": user, "negatives": [i for i in items if i not in set(own)][:2]} for user, own in seen.iter_rows()
-    ]
+    seen = log.sort("timestamp").group_by("user_id").agg("item_id")
+    rows = [{"user_id": user, "negatives": [i for i in items if i != own[-1]][:2]} for user, own in seen.iter_rows()]
     pl.DataFrame(rows).write_parquet(data / "shop" / "negatives.parquet")
     text = SASREC.replace('["full-mask", "full-open"]', '["sample-99"]').replace("full-mask", "sample-99")
     recipe.write_text('negatives = "negatives.parquet"\n' + text)
