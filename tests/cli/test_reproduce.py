@@ -201,7 +201,7 @@ def test_published_negatives_are_the_candidates(recipe, data, tmp_path):
     log = pl.read_parquet(data / "shop" / "interactions.parquet")
     items = sorted(set(log["item_id"].to_list()))
     seen = log.sort("timestamp").group_by("user_id").agg("item_id")
-    rows = [{"user_id": user, "negatives": [i for i in items if i != own[-1]][:2]} for user, own in seen.iter_rows()]
+    rows = [{"user_id": user, "negatives": [items[own[-1] == items[0]]] * 99} for user, own in seen.iter_rows()]
     pl.DataFrame(rows).write_parquet(data / "shop" / "negatives.parquet")
     text = SASREC.replace('["full-mask", "full-open"]', '["sample-99"]').replace("full-mask", "sample-99")
     recipe.write_text('negatives = "negatives.parquet"\n' + text)
@@ -209,7 +209,9 @@ def test_published_negatives_are_the_candidates(recipe, data, tmp_path):
     found = json.loads((tmp_path / "results" / "shop" / "small.json").read_text())["seeds"]["1"]["protocols"][
         "sample-99"
     ]
-    assert found["metrics"]["HR@5"] == 1.0 and 1 / 3 <= found["metrics"]["MRR"] < 1  # three candidates in all
+    hit = found["metrics"]["HR@5"]  # one item stands there 99 times: the target is first or last
+    assert 0 < hit < 1 and found["metrics"]["HR@20"] == hit
+    assert found["metrics"]["MRR"] == pytest.approx(hit + (1 - hit) / 100)
     pl.DataFrame(rows[1:]).write_parquet(data / "shop" / "fewer.parquet")
     recipe.write_text('negatives = "fewer.parquet"\n' + text)
     with pytest.raises(InputError, match="has no negatives"):
