@@ -62,6 +62,15 @@ def test_batches_hold_equal_numbers_of_targets_and_rows_of_like_length(sequences
     assert padding < 0.25 < 1 - sum(int(b.valid.sum()) for b in loose) / sum(b.items.numel() for b in loose)
 
 
+def test_batches_of_prefixes_may_hold_equal_numbers_of_items(sequences):
+    made = batches(sequences, prefixes, counted="items", batch_size=8)
+    items = np.array([int(batch.whole().count_nonzero()) for batch in made])
+    longest = int(made.windows.lengths.max()) + 1
+    assert items.sum() == (made.windows.lengths + 1).sum()
+    assert np.sort(items)[1:].min() >= made.counts_per_batch - longest
+    assert items.max() <= made.counts_per_batch + longest
+
+
 def test_epochs_differ_and_repeat(sequences):
     made, again, other = batches(sequences), batches(sequences), batches(sequences, seed=4)
     first = made.cuts(0)

@@ -59,3 +59,14 @@ def test_unknown_ways_and_steps_are_refused():
         get_windows("whole", step=3)
     with pytest.raises(InputError, match="step"):
         sliding(*histories([5]), 4, step=9)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(2, 9))
+def test_prefixes_of_the_latest_items_are_those_of_shorter_histories(lengths, length):
+    sequences, train_stop = histories(lengths)
+    windows = prefixes(sequences, train_stop, length - 1, latest=length)
+    for user, (begin, stop) in enumerate(zip(sequences.offsets[:-1], train_stop, strict=True)):
+        rows = windows.users == user
+        first = max(begin, stop - length)
+        assert windows.first_target[rows].tolist() == list(range(first + 1, stop))
+        assert (windows.start[rows] == first).all()

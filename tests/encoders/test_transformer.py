@@ -83,3 +83,25 @@ def test_a_context_it_cannot_read_and_a_row_too_long_are_refused():
         encode(encoder, torch.randn(1, 3, DIM), [3], "sideways")
     with pytest.raises(InputError, match="length=4"):
         encode(encoder, torch.randn(1, 5, DIM), [5])
+
+
+@pytest.mark.parametrize("context", ["causal", "bidirectional"])
+def test_the_last_state_alone_is_the_last_of_all_states(encoder, context):
+    vectors, lengths = torch.randn(3, 9, DIM), [9, 4, 1]
+    valid = torch.arange(9) < torch.tensor(lengths)[:, None]
+    vectors = vectors * valid[..., None]
+    with torch.no_grad():
+        ends = encoder.eval().last(vectors, valid, context)
+        states = encoder(vectors, valid, context)
+    torch.testing.assert_close(ends, states[torch.arange(3), torch.tensor(lengths) - 1])
+
+
+def test_the_activation_is_the_one_asked_for():
+    torch.manual_seed(0)
+    gelu = Transformer(DIM, length=12, std=0.3)
+    relu = Transformer(DIM, length=12, std=0.3, activation="relu")
+    relu.load_state_dict(gelu.state_dict())
+    vectors = torch.randn(2, 5, DIM)
+    assert (encode(gelu, vectors, [5, 5]) - encode(relu, vectors, [5, 5])).abs().max() > 1e-3
+    with pytest.raises(InputError, match="activation='tanh'"):
+        Transformer(DIM, activation="tanh")
