@@ -11,7 +11,7 @@ def test_gives_the_lists_of_any_rows_in_their_order():
     ragged = Ragged(np.cumsum([0, *map(len, lists)]), np.array([4, 1, 7, 2, 3, 5], dtype=np.int32))
     rows = [4, 0, 1, 1, 3, 2]
     values, offsets = ragged(torch.tensor(rows))
-    found = [values[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    found = [part.tolist() for part in values.tensor_split(offsets[1:-1])]
     assert found == [lists[row] for row in rows]
 
 
