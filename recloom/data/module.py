@@ -40,8 +40,8 @@ class TrainingBatches:
         windows: the rows to train on.
         batch_size: how many average rows' targets a batch holds.
         grouping: "length" (as above) or "random" (batches of `batch_size` random rows).
-        counted: what the batches hold equal numbers of, "targets", or "items" where a row's loss is the sum over its
-            items.
+        counted: what the batches hold equal numbers of: "targets"; "items", where a row's loss is the sum over its
+            items; or "rows", where rows are each other's negatives.
         rank, world: this process and the number of processes; batches are dealt out in turn.
     """
 
@@ -63,7 +63,10 @@ class TrainingBatches:
             raise InputError(f"grouping={grouping!r} is not known; choose 'length' or 'random'")
         self.items, self.windows, self.seed, self.grouping = items, windows, seed, grouping
         self.batch_size, self.rank, self.world, self.epoch = batch_size, rank, world, 0
-        self.counts = windows.lengths + 1 if counted == "items" else windows.n_targets
+        if counted not in ("targets", "items", "rows"):
+            raise InputError(f"counted={counted!r} is not known; choose 'targets', 'items' or 'rows'")
+        count = {"items": windows.lengths + 1, "rows": np.ones_like(windows.users)}
+        self.counts = count.get(counted, windows.n_targets)
         total = int(self.counts.sum())
         self.counts_per_batch = max(round(batch_size * total / len(windows)), 2 * int(self.counts.max()))
         rows = len(windows) if grouping == "random" else total

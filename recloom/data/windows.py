@@ -97,6 +97,19 @@ def sliding(sequences: Sequences, train_stop: Int, length: int, step: int | None
     return Windows(users, start, stop, np.where(earliest, start + 1, stop - step))
 
 
+def past_and_future(sequences: Sequences, train_stop: Int, length: int) -> Windows:
+    """One row per cut of a history into a past and what follows it: the `length` items nearest to it on both sides.
+
+    The past ends before `first_target`, the future begins there.
+    """
+    begin = sequences.offsets[:-1]
+    counts = np.maximum(train_stop - begin - 1, 0)
+    users = np.repeat(np.arange(len(begin)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    cut = begin[users] + 1 + within
+    return Windows(users, np.maximum(begin[users], cut - length), np.minimum(train_stop[users], cut + length), cut)
+
+
 WINDOWS: dict[str, WindowsOf] = {"whole": whole, "prefixes": prefixes, "sliding": sliding}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
-from recloom.methods import fdsa, gru4rec, gru4rec_f, pop, repeat_recent, s3rec, s3rec_mip, sasrec, sasrec_f
+from recloom.methods import dssrec, fdsa, gru4rec, gru4rec_f, pop, repeat_recent, s3rec, s3rec_mip, sasrec, sasrec_f
 from recloom.training import Stage
 
 METHODS: dict[str, Callable[..., list[Stage]]] = {
@@ -24,6 +24,7 @@ METHODS: dict[str, Callable[..., list[Stage]]] = {
     "fdsa": fdsa.build,
     "s3rec": s3rec.build,
     "s3rec-mip": s3rec_mip.build,
+    "dssrec": dssrec.build,
 }
 
 

@@ -19,7 +19,7 @@ class Stage:
         windows: how training histories are cut into rows.
         batch_size: how many average rows' targets a batch holds.
         grouping: "length" (rows of like length, equal targets a batch) or "random".
-        counted: what batches of like length hold equal numbers of, "targets" or "items".
+        counted: what batches of like length hold equal numbers of, "targets", "items" or "rows".
         monitor: validation metric that selects the epoch kept and stops early; None keeps the last epoch.
         protocol: of that metric.
         patience: epochs without a better value before training stops.

@@ -1,0 +1,174 @@
+"""DSSRec: the past predicts its next item and, one disentangled intent at a time, the whole future.
+
+Paper: Ma et al., Disentangled Self-Supervision in Sequential Recommenders, KDD 2020. No code of the authors is public.
+
+Departures. What the paper leaves open is an argument of `build`, with these defaults:
+- The encoder is a single-head SASRec, `block="original"`; every re-implementation uses the "bert" one.
+- Both losses are divided by the batch (the paper writes sums); with Adam only the weight decay tells the difference.
+- The chosen width, depth, K and lambda of the paper's search are not reported: 64, 2, 4 and .5 are ours.
+- A batch holds 128 pairs (user, t) drawn alike over all pairs, as in the paper, but of histories of like length, which
+  saves padding; `grouping="random"` draws them freely. A past and a future keep their items nearest to t.
+- Gradients flow into the future's side too (`stop_gradient=True` for not); items are not collapsed.
+- `two_stage=True` is how re-implementations use it: the objective pre-trains the encoder alone, and next-item
+  prediction fine-tunes it.
+- Selection is on validation NDCG@10 under full-mask.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import PAD, Catalog
+from recloom.data.windows import past_and_future
+from recloom.errors import InputError
+from recloom.methods import sasrec
+from recloom.methods.about import About
+from recloom.nn import IntentDisentangling
+from recloom.objectives import NextItem
+from recloom.objectives.intents import sequence_to_item, sequence_to_sequence, trusted
+from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Stage, adam
+
+ABOUT = About("Ma et al., Disentangled Self-Supervision in Sequential Recommenders, KDD", 2020)
+
+FUTURES = {"intents": 0, "none": 0, "next-three": 3, "items": None}
+"""What is reconstructed of the future: its intents (the method), nothing, or the next three or all items one by one."""
+
+
+class DSSRec(Method):
+    """K intents of a past, trained against its next item and the intents of its future.
+
+    Args:
+        backbone: reads the causal context.
+        intents: K, the vectors of a row.
+        share: lambda, the share of (row, intent) pairs that are trusted; 0 trains on next items alone.
+        future: what is reconstructed of it; the rows of the paper's Table 2: "intents" (0), "none" (1), "items" (2),
+            "next-three" (3).
+        stop_gradient: the future's side is a constant.
+
+    A history is served by its K intents and the largest of their products with an item.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        intents: int = 4,
+        share: float = 0.5,
+        future: str = "intents",
+        stop_gradient: bool = False,
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        if future not in FUTURES:
+            raise InputError(f"future={future!r} is not known; choose one of {', '.join(FUTURES)}")
+        if not 0 <= share <= 1:
+            raise InputError(f"share={share} must lie in 0..1: the share of future intents that is trusted")
+        if intents < 1:
+            raise InputError(f"intents={intents}: at least 1 is needed")
+        self.share = share if future == "intents" else 0.0
+        self.future, self.stop_gradient = future, stop_gradient
+        self.intents = IntentDisentangling(backbone.encoder.dim, intents, backbone.encoder.length)
+
+    def read(self, items: Tensor, *, label: bool = False) -> Tensor:
+        """The intents of rows of items, `(batch, K, dim)`."""
+        return self.intents(self.backbone(items), items != PAD, label=label)
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        past, future = split(batch, self.length)
+        table, intents = self.backbone.items.table(), self.read(past)
+        following = F.embedding(future[:, 0], table)
+        terms: dict[str, Tensor] = {}
+        if self.future in ("intents", "none"):
+            terms["next_item"] = sequence_to_item(intents, following).mean()
+        else:
+            terms["items"] = self.each_item(intents, following, future[:, : FUTURES[self.future]], table)
+        if self.share:
+            label = self.read(reverse(future), label=True)
+            losses = sequence_to_sequence(intents, label.detach() if self.stop_gradient else label)
+            terms["future"] = trusted(losses, self.share) / len(past)
+        return self.total({}, **terms)
+
+    def each_item(self, intents: Tensor, following: Tensor, future: Tensor, table: Tensor) -> Tensor:
+        """Every item of the future by itself: the mean over a row's items, then over rows."""
+        rows, _ = (future != PAD).nonzero(as_tuple=True)
+        losses = sequence_to_item(intents, following, F.embedding(future[future != PAD], table), rows)
+        return (losses / (future != PAD).sum(1)[rows]).sum() / len(future)
+
+    def queries(self, batch: SequenceBatch) -> Tensor:
+        return self.read(batch.items)
+
+
+def split(batch: SequenceBatch, length: int) -> tuple[Tensor, Tensor]:
+    """The two sides of rows from `past_and_future`, each of at most `length` items, oldest first, right-padded."""
+    assert batch.targets is not None
+    items = batch.whole()
+    cut = (batch.targets != PAD).int().argmax(1)[:, None] + 1
+    total = (items != PAD).sum(1, keepdim=True)
+    at = torch.arange(items.shape[1], device=items.device)
+    past = items.masked_fill(at >= cut, PAD)[:, : min(length, int(cut.max()))]
+    place = cut + at[: min(length, int((total - cut).max()))]
+    return past, items.gather(1, place.clamp(max=items.shape[1] - 1)).masked_fill(place >= total, PAD)
+
+
+def reverse(items: Tensor) -> Tensor:
+    """Right-padded rows back to front, still right-padded."""
+    lengths = (items != PAD).sum(1, keepdim=True)
+    place = lengths - 1 - torch.arange(items.shape[1], device=items.device)
+    return items.gather(1, place.clamp(min=0)).masked_fill(place < 0, PAD)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 2,
+    length: int = 50,
+    dropout: float = 0.5,
+    attention_dropout: float = 0.0,
+    block: str = "original",
+    positions: str = "from_end",
+    intents: int = 4,
+    share: float = 0.5,
+    future: str = "intents",
+    stop_gradient: bool = False,
+    two_stage: bool = False,
+    loss: str = "softmax",
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    grouping: str = "length",
+    batch_size: int = 128,
+    epochs: int = 100,
+    patience: int = 10,
+) -> list[Stage]:
+    """DSSRec from numbers; with `two_stage`, `loss` and `precision` are those of the second stage."""
+    backbone = sasrec.make_backbone(
+        catalog,
+        dim=dim,
+        layers=layers,
+        heads=1,
+        length=length,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        block=block,
+        positions=positions,
+    )
+    make_optimizer = adam(lr, weight_decay)
+    method = DSSRec(
+        backbone,
+        intents=intents,
+        share=share,
+        future=future,
+        stop_gradient=stop_gradient,
+        make_optimizer=make_optimizer,
+    )
+    joint = Stage(method, epochs, past_and_future, batch_size, grouping, "rows", patience=patience)
+    if not two_stage:
+        return [joint]
+    joint.name = "pretrain"
+    tuned = NextItemPrediction(backbone, NextItem(loss, precision=precision), make_optimizer=make_optimizer)
+    return [joint, Stage(tuned, epochs, batch_size=256, patience=patience)]

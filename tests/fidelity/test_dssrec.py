@@ -1,0 +1,256 @@
+"""DSSRec's equations by loops, its closed forms, and what its two sides see."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import recloom
+from recloom import methods
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import Catalog
+from recloom.data.module import TrainingBatches, window_batch
+from recloom.data.sequences import Sequences
+from recloom.data.windows import past_and_future
+from recloom.errors import InputError
+from recloom.methods.dssrec import reverse, split
+from recloom.nn import IntentDisentangling
+from recloom.objectives.intents import sequence_to_item, sequence_to_sequence, trusted
+
+B, K, D, LENGTH = 3, 2, 6, 8
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def vectors(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def score(a, b):
+    return math.exp(float(a @ b) / math.sqrt(len(a)))
+
+
+def test_equation_6_by_loops():
+    past, items = vectors(B, K, D), vectors(B, D)
+    slow = []
+    for j in range(B):
+        best = max(score(items[j], past[j, k]) for k in range(K))
+        slow.append(-math.log(best / sum(score(items[i], past[j, k]) for i in range(B) for k in range(K))))
+    torch.testing.assert_close(
+        sequence_to_item(past, items), torch.tensor(slow, dtype=torch.float64), rtol=1e-10, atol=1e-10
+    )
+
+
+def test_items_further_on_take_the_place_of_the_row_s_own():
+    past, items, targets = vectors(B, K, D), vectors(B, D), vectors(4, D)
+    rows, slow = [0, 0, 2, 1], []
+    for j, target in zip(rows, targets, strict=True):
+        best = max(score(target, past[j, k]) for k in range(K))
+        others = sum(score(items[i], past[j, k]) for i in range(B) for k in range(K) if i != j)
+        slow.append(-math.log(best / (others + sum(score(target, past[j, k]) for k in range(K)))))
+    found = sequence_to_item(past, items, targets, torch.tensor(rows))
+    torch.testing.assert_close(found, torch.tensor(slow, dtype=torch.float64), rtol=1e-10, atol=1e-10)
+    same = sequence_to_item(past, items, items, torch.arange(B))
+    torch.testing.assert_close(same, sequence_to_item(past, items))
+
+
+def test_equation_3_by_loops():
+    past, future = vectors(B, K, D), vectors(B, K, D)
+    slow = torch.zeros(B, K, dtype=torch.float64)
+    for j in range(B):
+        for k in range(K):
+            every = sum(score(past[j, k], future[i, m]) for i in range(B) for m in range(K))
+            slow[j, k] = -math.log(score(past[j, k], future[j, k]) / every)
+    torch.testing.assert_close(sequence_to_sequence(past, future), slow, rtol=1e-10, atol=1e-10)
+
+
+def test_equation_4_takes_the_smallest_and_all_ties():
+    losses = torch.tensor([[3.0, 1.0], [2.0, 5.0], [4.0, 2.0]], requires_grad=True)
+    for share, wanted in ((0.0, 0.0), (0.01, 1.0), (1 / 6, 1.0), (0.34, 5.0), (0.5, 5.0), (0.51, 8.0), (1.0, 17.0)):
+        assert trusted(losses, share).item() == pytest.approx(wanted), share
+    trusted(losses, 0.5).backward()
+    assert losses.grad.tolist() == [[0, 1], [1, 0], [0, 1]]
+    distinct = torch.randn(5, 4).double()
+    for share in np.linspace(0.05, 1, 20):
+        kept = math.ceil(round(share * 20, 9))
+        assert trusted(distinct, share).item() == pytest.approx(distinct.flatten().sort().values[:kept].sum().item())
+
+
+def test_closed_forms():
+    same, item = torch.ones(B, K, D).double(), torch.ones(B, D).double()
+    torch.testing.assert_close(sequence_to_item(same, item), torch.full((B,), math.log(B * K)).double())
+    torch.testing.assert_close(sequence_to_sequence(same, same), torch.full((B, K), math.log(B * K)).double())
+    one = vectors(B, 1, D)
+    doubled = one.expand(B, K, D)
+    torch.testing.assert_close(sequence_to_item(doubled, item), sequence_to_item(one, item) + math.log(K))
+    perfect = torch.eye(B * K, D).double().view(B, K, D) * 200
+    torch.testing.assert_close(sequence_to_sequence(perfect, perfect), torch.zeros(B, K).double(), atol=1e-9, rtol=0)
+    plain = torch.nn.functional.cross_entropy(one[:, 0] @ item.t() / math.sqrt(D), torch.arange(B), reduction="none")
+    torch.testing.assert_close(sequence_to_item(one, item), plain)
+
+
+def layer():
+    found = IntentDisentangling(D, K, LENGTH).double()
+    for parameter in found.parameters():
+        torch.nn.init.normal_(parameter)
+    return found
+
+
+VALID = torch.tensor([[True] * 5, [True] * 2 + [False] * 3, [True] * 1 + [False] * 4])
+
+
+def test_equations_8_to_13_by_loops():
+    module, states = layer(), vectors(3, 5, D)
+    found = module(states, VALID, label=True)
+    for row in range(3):
+        n = int(VALID[row].sum())
+        z = states[row, :n]
+        place = [module.position[LENGTH - n + i] for i in range(n)]
+        by = [module.norm_states(z[i]) @ module.norm_prototypes(module.prototypes).T / D**0.5 for i in range(n)]
+        cluster = [torch.softmax(b, 0) for b in by]
+        keys = []
+        for i in range(n):
+            key = module.norm_keys(place[i] + z[i])
+            keys.append(key + torch.relu(module.widen.weight @ key + module.widen.bias))
+        query = module.norm_query(place[n - 1] + z[n - 1] + module.query_bias)
+        weight = torch.softmax(torch.stack([key @ query / D**0.5 for key in keys]), 0)
+        for k in range(K):
+            total = module.biases[1, k] + sum(cluster[i][k] * weight[i] * z[i] for i in range(n))
+            torch.testing.assert_close(found[row, k], module.norm_intents(total))
+
+
+def test_shares_sum_to_one_and_padding_has_none():
+    module, states = layer(), vectors(3, 5, D)
+    importance = module.importance(states, VALID)
+    assert (importance[~VALID] == 0).all()
+    torch.testing.assert_close(importance.sum(1), torch.ones(3).double())
+    torch.testing.assert_close(module.clusters(states).sum(-1), torch.ones(3, 5).double())
+    longer = torch.nn.functional.pad(states, (0, 0, 0, 2), value=7.0)
+    torch.testing.assert_close(module(longer, torch.nn.functional.pad(VALID, (0, 2))), module(states, VALID))
+
+
+def test_permuting_intents_permutes_vectors_and_leaves_losses():
+    module, other, states = layer(), layer(), vectors(3, 5, D)
+    other.load_state_dict(module.state_dict())
+    other.prototypes.data = module.prototypes.data.flip(0)
+    other.biases.data = module.biases.data.flip(1)
+    past, future = module(states, VALID), module(states.flip(0), VALID, label=True)
+    swapped, later = other(states, VALID), other(states.flip(0), VALID, label=True)
+    torch.testing.assert_close(swapped, past.flip(1))
+    items = vectors(3, D)
+    torch.testing.assert_close(sequence_to_item(swapped, items), sequence_to_item(past, items))
+    one, two = sequence_to_sequence(past, future), sequence_to_sequence(swapped, later)
+    torch.testing.assert_close(two, one.flip(1))
+
+
+def made(lengths, length):
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    sequences = Sequences(np.arange(1, offsets[-1] + 1, dtype=np.int32), offsets, None)
+    windows = past_and_future(sequences, offsets[1:] - 2, length)
+    return sequences, windows
+
+
+def test_every_cut_of_every_history_once_with_the_items_nearest_to_it():
+    sequences, windows = made([9, 3, 4, 2], 4)
+    past, future = split(window_batch(sequences.items, windows, np.arange(len(windows))), 4)
+    found = sorted((p[p > 0].tolist(), f[f > 0].tolist()) for p, f in zip(past, future, strict=True))
+    wanted = []
+    for begin, stop in zip(sequences.offsets[:-1], sequences.offsets[1:] - 2, strict=True):
+        row = sequences.items[begin:stop].tolist()
+        wanted += [(row[:t][-4:], row[t:][:4]) for t in range(1, len(row))]
+    assert found == sorted(wanted) and len(found) == 7
+
+
+def test_reverse():
+    rows = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 0, 0, 0]])
+    assert reverse(rows).tolist() == [[4, 3, 2, 1], [6, 5, 0, 0], [7, 0, 0, 0]]
+
+
+def dssrec(**numbers):
+    catalog = Catalog(np.arange(30), train_counts=np.ones(32))
+    return methods.build("dssrec", catalog, dim=8, length=6, dropout=0.0, **numbers)[0].method.double()
+
+
+def batch():
+    sequences, windows = made([9, 6, 7, 8], 6)
+    return window_batch(sequences.items, windows, np.array([0, 4, 9, 12, 13]))
+
+
+def test_lambda_0_is_the_next_item_alone_and_the_label_s_bias_learns_nothing():
+    torch.manual_seed(3)
+    none, zero = dssrec(future="none"), dssrec(share=0.0)
+    zero.load_state_dict(none.state_dict())
+    one, two = none.training_step(batch(), 0), zero.training_step(batch(), 0)
+    torch.testing.assert_close(one, two)
+    two.backward()
+    assert zero.intents.biases.grad[1].abs().max() == 0 < zero.intents.biases.grad[0].abs().max()
+
+
+def test_the_step_is_both_equations_and_gradients_reach_both_sides():
+    method = dssrec(share=1.0)
+    loss = method.training_step(batch(), 0)
+    past, future = split(batch(), 6)
+    mine, theirs = method.read(past), method.read(reverse(future), label=True)
+    following = method.backbone.items.table()[future[:, 0]]
+    wanted = sequence_to_item(mine, following).sum() + sequence_to_sequence(mine, theirs).sum()
+    torch.testing.assert_close(loss, wanted / len(past))
+    loss.backward()
+    assert (method.intents.biases.grad.abs().amax((1, 2)) > 0).all()
+    still = dssrec(share=1.0, stop_gradient=True)
+    still.training_step(batch(), 0).backward()
+    assert still.intents.biases.grad[1].abs().max() == 0
+
+
+@pytest.mark.parametrize(("future", "most"), [("next-three", 3), ("items", 99)])
+def test_single_items_of_the_future(future, most):
+    method = dssrec(future=future)
+    past, coming = split(batch(), 6)
+    mine, table = method.read(past), method.backbone.items.table()
+    slow = 0.0
+    for row in range(len(past)):
+        items = coming[row][coming[row] > 0][:most]
+        losses = sequence_to_item(mine, table[coming[:, 0]], table[items], torch.full((len(items),), row))
+        slow += losses.mean().item() / len(past)
+    assert method.training_step(batch(), 0).item() == pytest.approx(slow)
+
+
+def test_the_order_of_the_future_matters():
+    method, items = dssrec().eval(), torch.tensor([[1, 2, 3], [4, 0, 0]])
+    one, two = method.read(items, label=True), method.read(reverse(items), label=True)
+    assert (one[0] - two[0]).abs().max() > 1e-4
+    torch.testing.assert_close(one[1], two[1])
+
+
+def test_wrong_numbers_are_refused():
+    for numbers, message in (
+        ({"future": "all"}, "next-three"),
+        ({"share": 1.5}, "share=1.5"),
+        ({"intents": 0}, "intents=0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            dssrec(**numbers)
+
+
+def test_pairs_are_dealt_out_in_equal_numbers(cycle):
+    windows = past_and_future(cycle.sequences, cycle.split.train_stop, 10)
+    batches = list(TrainingBatches(cycle.sequences.items, windows, batch_size=128, counted="rows"))
+    assert sum(map(len, batches)) == len(windows) == 300 * 7
+    sizes = sorted(map(len, batches))
+    assert sizes[1] >= 127 and sizes[-1] <= 128 and len(batches) == 17
+
+
+def test_recommendations_say_which_intent_they_come_from(cycle):
+    run = recloom.train("dssrec", cycle, progress=False, dim=8, length=10, epochs=1, intents=3)
+    queries = run.method.queries(SequenceBatch(torch.tensor([-1]), torch.tensor([[3, 4, 5]])))
+    assert queries.shape == (1, 3, 8)
+    frame = run.recommend([[103, 104, 105]], k=20).frame
+    assert set(frame["intent"].to_list()) <= {0, 1, 2} and frame.height == 20
+
+
+def test_two_stages_leave_a_next_item_model(cycle):
+    run = recloom.train("dssrec", cycle, progress=False, dim=8, length=10, epochs=1, two_stage=True)
+    assert type(run.method).__name__ == "NextItemPrediction" and run.history.height == 2
