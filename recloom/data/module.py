@@ -114,6 +114,18 @@ def query_batches(
         yield rows, SequenceBatch(torch.from_numpy(asked.users[rows].astype(np.int64)), torch.from_numpy(items))
 
 
+def corrupted(data: Dataset, share: float, seed: int) -> NDArray[np.int32]:
+    """The flat item array with a share of its training actions replaced by uniform items; held-out ones stay."""
+    sequences, draw = data.sequences, np.random.default_rng((seed, 1))
+    training = np.flatnonzero(np.arange(len(sequences.items)) < np.repeat(data.split.train_stop, sequences.lengths))
+    hit = draw.permutation(training)
+    noise = draw.integers(1, data.n_items + 1, len(hit), dtype=np.int32)
+    hit, noise = hit[: round(share * len(hit))], noise[: round(share * len(hit))]
+    items = np.array(sequences.items)
+    items[hit] = noise
+    return items
+
+
 class SequenceData(L.LightningDataModule):
     """The data of one training stage, for Lightning's Trainer.
 
@@ -121,7 +133,12 @@ class SequenceData(L.LightningDataModule):
         data: prepared data with its split.
         windows: how training histories are cut.
         length: the most inputs a row holds, and the most items a query reads.
-        share: of the users whose histories are trained on, drawn by `share_seed`.
+        share: of the users whose histories are trained on, drawn by `draw_seed`.
+        corrupt: share of the training actions whose item is replaced by a uniform one, drawn by `draw_seed` too; those
+            of a smaller share are among those of a larger one, with the same items.
+
+    Attributes:
+        items: the flat item array that is trained on.
     """
 
     def __init__(
@@ -135,25 +152,29 @@ class SequenceData(L.LightningDataModule):
         grouping: str = "length",
         counted: str = "targets",
         share: float = 1.0,
-        share_seed: int = 1,
+        corrupt: float = 0.0,
+        draw_seed: int = 1,
     ) -> None:
         super().__init__()
         if not 0 < share <= 1:
             raise InputError(f"share={share} must lie above 0 and be at most 1, the share of users to train on")
+        if not 0 <= corrupt <= 1:
+            raise InputError(f"corrupt={corrupt} must lie in 0..1, the share of training actions to replace")
         self.data, self.length, self.batch_size, self.seed = data, length, batch_size, seed
         self.grouping, self.counted = grouping, counted
         train_stop = data.split.train_stop
         if share < 1:
-            left_out = np.random.default_rng(share_seed).permutation(data.n_users)[round(share * data.n_users) :]
+            left_out = np.random.default_rng(draw_seed).permutation(data.n_users)[round(share * data.n_users) :]
             train_stop = train_stop.copy()
             train_stop[left_out] = data.sequences.offsets[:-1][left_out]
         self.windows = windows(data.sequences, train_stop, length)
+        self.items = corrupted(data, corrupt, draw_seed) if corrupt else data.sequences.items
         self.training: TrainingBatches | None = None
 
     def train_dataloader(self) -> TrainingBatches:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self.training = TrainingBatches(
-            self.data.sequences.items,
+            self.items,
             self.windows,
             batch_size=self.batch_size,
             seed=self.seed,

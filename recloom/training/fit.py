@@ -35,6 +35,7 @@ class TrainOptions:
         progress: show the progress bar.
         tensorboard: also log for TensorBoard.
         share: of the users whose histories are trained on, drawn by `seed`; a smaller share is part of a larger one.
+        corrupt: share of the training actions whose item is replaced by a uniform one, drawn by `seed`.
     """
 
     seed: int = 1
@@ -44,6 +45,7 @@ class TrainOptions:
     progress: bool = True
     tensorboard: bool = False
     share: float = 1.0
+    corrupt: float = 0.0
 
     def accelerator(self) -> str:
         if self.device not in ("auto", "cpu", "cuda"):
@@ -90,7 +92,8 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
         grouping=stage.grouping,
         counted=stage.counted,
         share=options.share,
-        share_seed=options.seed,
+        corrupt=options.corrupt,
+        draw_seed=options.seed,
     )
     keep = ModelCheckpoint(
         folder,
