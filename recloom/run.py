@@ -151,6 +151,7 @@ def train(
     stage: str | None = None,
     start: Run | str | Path | None = None,
     share: float = 1.0,
+    corrupt: float = 0.0,
     **numbers: Any,
 ) -> Run:
     """Train a method and return its run.
@@ -169,6 +170,7 @@ def train(
         start: a run whose backbone the training starts from. If it is an early stage of the same method, the stages
             after that one are trained, and the result is that of training all in one go.
         share: of the users whose histories are trained on, drawn by `seed`; all are evaluated.
+        corrupt: share of the training actions whose item is replaced by a uniform one, drawn by `seed`.
         numbers: arguments of the method's `build`, such as `dim=64, epochs=30`.
 
     Raises:
@@ -177,7 +179,14 @@ def train(
     """
     data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
     options = TrainOptions(
-        seed, device, devices, "bf16-mixed" if mixed_precision else "32-true", progress, tensorboard, share
+        seed=seed,
+        device=device,
+        devices=devices,
+        precision="bf16-mixed" if mixed_precision else "32-true",
+        progress=progress,
+        tensorboard=tensorboard,
+        share=share,
+        corrupt=corrupt,
     )
     options.accelerator()
     if devices > 1 and out is None:
@@ -194,7 +203,8 @@ def train(
         "training": {"seed": seed, "mixed_precision": mixed_precision}
         | ({} if stage is None else {"stage": stage})
         | ({} if begun is None else {"start": _origin(begun)})
-        | ({} if share == 1 else {"share": float(share)}),
+        | ({} if share == 1 else {"share": float(share)})
+        | ({} if not corrupt else {"corrupt": float(corrupt)}),
         "data": {"fingerprint": data.fingerprint} | ({"path": str(data.path.resolve())} if data.path else {}),
     }
     temporary = tempfile.TemporaryDirectory(prefix="recloom-run-") if out is None else None

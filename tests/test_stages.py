@@ -74,7 +74,7 @@ def test_another_start_in_the_same_folder_is_refused(cycle, pretrained, tmp_path
 
 def test_a_share_of_the_users_is_part_of_a_larger_one_and_all_are_evaluated(cycle):
     of = {
-        share: set(SequenceData(cycle, whole, length=10, share=share, share_seed=4).windows.users)
+        share: set(SequenceData(cycle, whole, length=10, share=share, draw_seed=4).windows.users)
         for share in (0.2, 0.5, 1.0)
     }
     assert [len(of[share]) for share in (0.2, 0.5, 1.0)] == [60, 150, 300]
@@ -84,3 +84,20 @@ def test_a_share_of_the_users_is_part_of_a_larger_one_and_all_are_evaluated(cycl
     assert run.recipe["training"]["share"] == 0.2 and len(run.evaluate().ranks) == 300
     with pytest.raises(InputError, match="share=0"):
         recloom.train("sasrec", cycle, share=0.0, dim=8, length=10, epochs=1, progress=False)
+
+
+def test_corrupted_training_actions_are_the_asked_share_and_nothing_held_out(cycle):
+    clean, held_out = cycle.sequences.items, np.ones(len(cycle.sequences.items), dtype=bool)
+    for begin, stop in zip(cycle.sequences.offsets[:-1], cycle.split.train_stop, strict=True):
+        held_out[begin:stop] = False
+    changed = {}
+    for share in (0.1, 0.5, 1.0):
+        items = SequenceData(cycle, whole, length=10, corrupt=share, draw_seed=3).items
+        changed[share] = set(np.flatnonzero(items != clean).tolist())
+        assert (items[held_out] == clean[held_out]).all() and items.min() >= 1 and items.max() <= 30
+        assert abs(len(changed[share]) / (~held_out).sum() - share * 29 / 30) < 0.02  # one in 30 is drawn as it was
+    assert changed[0.1] < changed[0.5] < changed[1.0]
+    run = recloom.train("sasrec", cycle, corrupt=0.3, dim=8, length=10, epochs=1, progress=False)
+    assert run.recipe["training"]["corrupt"] == 0.3
+    with pytest.raises(InputError, match=r"corrupt=1\.1"):
+        recloom.train("sasrec", cycle, corrupt=1.1, dim=8, length=10, epochs=1, progress=False)

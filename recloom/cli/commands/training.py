@@ -45,6 +45,7 @@ def train(
         typer.Option("--from", help="A run whose backbone training starts from, such as a pre-trained one."),
     ] = None,
     share: Annotated[float, typer.Option(help="Share of the users trained on, drawn by the seed.")] = 1.0,
+    corrupt: Annotated[float, typer.Option(help="Share of training actions replaced by uniform items.")] = 0.0,
     progress: Annotated[bool, typer.Option("--progress/--no-progress", help="The progress bar.")] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
 ) -> None:
@@ -79,6 +80,7 @@ def train(
         stage=stage,
         start=start,
         share=share,
+        corrupt=corrupt,
         **chosen,
     )
     history = run.history
