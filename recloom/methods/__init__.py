@@ -11,7 +11,21 @@ from typing import Any
 
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
-from recloom.methods import dssrec, fdsa, gru4rec, gru4rec_f, pop, repeat_recent, s3rec, s3rec_mip, sasrec, sasrec_f
+from recloom.methods import (
+    cl4srec,
+    dssrec,
+    duorec,
+    fdsa,
+    gru4rec,
+    gru4rec_f,
+    mclrec,
+    pop,
+    repeat_recent,
+    s3rec,
+    s3rec_mip,
+    sasrec,
+    sasrec_f,
+)
 from recloom.training import Stage
 
 METHODS: dict[str, Callable[..., list[Stage]]] = {
@@ -25,6 +39,9 @@ METHODS: dict[str, Callable[..., list[Stage]]] = {
     "s3rec": s3rec.build,
     "s3rec-mip": s3rec_mip.build,
     "dssrec": dssrec.build,
+    "cl4srec": cl4srec.build,
+    "duorec": duorec.build,
+    "mclrec": mclrec.build,
 }
 
 

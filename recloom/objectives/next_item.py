@@ -138,14 +138,16 @@ class NextItem:
         """The loss of every position that has a target.
 
         Args:
-            states: `(batch, length, dim)`.
+            states: `(batch, length, dim)`, or `(targets, dim)` of the positions with a target, row by row.
             table: `(n_items + 2, dim)`.
             batch: with its targets.
             generator: of the negatives, on the states' device.
         """
         assert batch.targets is not None
         at = batch.targets.flatten().nonzero()[:, 0]
-        targets, states = batch.targets.flatten()[at], states.flatten(0, 1)[at]
+        targets = batch.targets.flatten()[at]
+        if states.dim() == 3:
+            states = states.flatten(0, 1)[at]
         if self.logits == "cosine":
             states, table = F.normalize(states, dim=-1), F.normalize(table, dim=-1)
         if self.temperature != 1.0:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import PAD
 from recloom.objectives import NextItem
 from recloom.training.backbone import Backbone
 from recloom.training.method import Method
 from recloom.training.optimizers import MakeOptimizer
+
+
+def next_item_loss(backbone: Backbone, next_item: NextItem, batch: SequenceBatch, generator: Generator) -> Tensor:
+    """The loss of a batch's targets; where every row has its last one alone, the last states alone are computed."""
+    assert batch.targets is not None
+    rows = torch.arange(len(batch), device=batch.items.device)
+    alone = int(batch.targets.count_nonzero()) == len(batch) and bool(
+        (batch.targets[rows, batch.lengths - 1] != PAD).all()
+    )
+    states = backbone.last(batch.items) if alone else backbone(batch.items)
+    return next_item(states, backbone.items.table(), batch, generator)
 
 
 class NextItemPrediction(Method):
@@ -31,8 +44,7 @@ class NextItemPrediction(Method):
         self.next_item = next_item or NextItem()
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        states = self.backbone(batch.items)
-        return self.total(next_item=self.next_item(states, self.backbone.items.table(), batch, self.generator))
+        return self.total(next_item=next_item_loss(self.backbone, self.next_item, batch, self.generator))
 
     def catalogue(self) -> Tensor:
         table = self.backbone.items.table()

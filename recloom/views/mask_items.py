@@ -1,4 +1,4 @@
-"""Hide single items of a row."""
+"""Hide single items of a row, each with a probability, or a share of them."""
 
 from __future__ import annotations
 
@@ -29,3 +29,18 @@ def mask_items(
     if always_last:
         hidden[torch.arange(len(items), device=items.device), valid.sum(1) - 1] = True
     return items.masked_fill(hidden, mask_id), hidden
+
+
+def mask_share(items: Tensor, mask_id: int, ratio: float, generator: torch.Generator) -> Tensor:
+    """Replace `floor(ratio * length)` items of each row, drawn without replacement, by the mask.
+
+    Args:
+        items: `(batch, length)` int64, right-padded.
+
+    Source: Xie et al., CL4SRec, ICDE 2022.
+    """
+    valid = items != PAD
+    sizes = (valid.sum(1) * ratio + 1e-6).long()
+    keys = torch.rand(items.shape, generator=generator, device=items.device, dtype=torch.float64)
+    order = keys.masked_fill(~valid, 2).argsort(1).argsort(1)
+    return items.masked_fill(order < sizes[:, None], mask_id)

@@ -1,0 +1,117 @@
+"""CL4SRec: two random augmentations of a history should end in like states.
+
+Paper: Xie et al., Contrastive Learning for Sequential Recommendation, ICDE 2022. The authors have published no code.
+
+Departures: the next-item loss is the softmax over all items (the paper samples negatives). Ratios, the weight of the
+contrast and the rule that a history's two operators differ are those of the implementation in DuoRec's code, which
+later tables report; that code also overwrites its stored histories while it augments them, which is not copied.
+Histories of one item are left as they are. Contrast by dot products at temperature 1, over the other 2B - 1 views.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import Catalog
+from recloom.data.windows import get_windows
+from recloom.methods import sasrec
+from recloom.methods.about import About
+from recloom.objectives import NextItem
+from recloom.objectives.info_nce import info_nce
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+from recloom.views import Operator, crop_items, mask_share, reorder_items, two_different
+
+ABOUT = About("Xie et al., Contrastive Learning for Sequential Recommendation, ICDE", 2022)
+
+
+def operators(mask_id: int, crop: float, mask: float, reorder: float) -> list[Operator]:
+    """The paper's three augmentations with their ratios; a ratio of 0 leaves its operator out."""
+    every: list[tuple[float, Operator]] = [
+        (crop, lambda items, generator: crop_items(items, crop, generator)),
+        (mask, lambda items, generator: mask_share(items, mask_id, mask, generator)),
+        (reorder, lambda items, generator: reorder_items(items, reorder, generator)),
+    ]
+    return [operator for ratio, operator in every if ratio]
+
+
+class CL4SRec(Method):
+    """Next items, plus the contrast of two augmented views.
+
+    Args:
+        backbone: reads the causal context.
+        next_item: the main loss.
+        operators: at least two.
+        weight: of the contrast.
+        temperature: of the contrast.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        next_item: NextItem,
+        operators: list[Operator],
+        *,
+        weight: float = 0.1,
+        temperature: float = 1.0,
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        self.next_item, self.operators, self.weight, self.temperature = next_item, operators, weight, temperature
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
+        if self.weight:
+            views = two_different(batch.items, self.operators, self.generator)
+            one, two = self.backbone.last(torch.cat(views)).chunk(2)
+            terms["contrast"] = info_nce(one, two, temperature=self.temperature)
+        return self.total({"contrast": self.weight}, **terms)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    length: int = 50,
+    dropout: float = 0.5,
+    attention_dropout: float = 0.5,
+    positions: str = "from_start",
+    crop_ratio: float = 0.6,
+    mask_ratio: float = 0.3,
+    reorder_ratio: float = 0.6,
+    contrast_weight: float = 0.1,
+    temperature: float = 1.0,
+    loss: str = "softmax",
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    windows: str = "prefixes",
+    grouping: str = "length",
+    batch_size: int = 256,
+    epochs: int = 100,
+    patience: int = 10,
+) -> list[Stage]:
+    """CL4SRec from numbers. `windows="whole"` has all targets of a history in one row, several times cheaper."""
+    backbone = sasrec.make_backbone(
+        catalog,
+        dim=dim,
+        layers=layers,
+        heads=heads,
+        length=length,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        positions=positions,
+    )
+    method = CL4SRec(
+        backbone,
+        NextItem(loss, precision=precision),
+        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
+        weight=contrast_weight,
+        temperature=temperature,
+        make_optimizer=adam(lr, weight_decay),
+    )
+    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]

@@ -1,0 +1,183 @@
+"""DuoRec: a second dropout mask and another history with the same next item are the views of a history.
+
+Paper: Qiu et al., Contrastive Learning for Representation Degeneration Problem in Sequential Recommendation, WSDM 2022.
+
+Departures: none known from the authors' code, whose released default is `contrast="us_x"`: the history under a second
+dropout mask against another one with the same target. "un" contrasts two masks of one history, "su" a history with
+one of the same target, "us" both. Other histories with the same target stay negatives, as in the code;
+`mask_same_target=True` takes them out. The index of targets is made from the training rows in memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import Catalog
+from recloom.data.windows import Windows, get_windows
+from recloom.errors import InputError
+from recloom.methods import sasrec
+from recloom.methods.about import About
+from recloom.objectives import NextItem
+from recloom.objectives.info_nce import info_nce
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+
+ABOUT = About("Qiu et al., DuoRec, WSDM", 2022)
+
+CONTRASTS = ("us_x", "us", "un", "su")
+
+
+class SameTarget:
+    """Training rows by their last target.
+
+    Args:
+        items: flat item array.
+        windows: the training rows.
+        device: of the batches.
+    """
+
+    def __init__(self, items: NDArray[np.int32], windows: Windows, device: torch.device) -> None:
+        self.n_users = int(windows.users.max()) + 1
+        keys = items[windows.stop - 1].astype(np.int64) * self.n_users + windows.users
+        order = np.argsort(keys, kind="stable")
+        moved = (items.astype(np.int64), keys[order], windows.start[order], windows.stop[order] - 1)
+        self.items, self.keys, self.start, self.stop = (torch.from_numpy(array).to(device) for array in moved)
+
+    def draw(self, users: Tensor, items: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+        """For each row, another user's with the same target, alike for all of them; the row itself where there is none.
+
+        Args:
+            users, targets: `(batch,)`.
+            items: `(batch, length)`, the rows themselves.
+
+        Returns:
+            `(batch, longest)` int64, right-padded.
+        """
+        own = targets * self.n_users + users
+        first = torch.searchsorted(self.keys, targets * self.n_users)
+        last = torch.searchsorted(self.keys, (targets + 1) * self.n_users)
+        mine, after = torch.searchsorted(self.keys, own), torch.searchsorted(self.keys, own, right=True)
+        others = last - first - (after - mine)
+        drawn = torch.rand(len(users), generator=generator, device=users.device, dtype=torch.float64)
+        place = first + (drawn * others).long()
+        place = torch.where(place >= mine, place + after - mine, place).clamp(max=len(self.keys) - 1)
+        start, stop = self.start[place], self.stop[place]
+        width = max(items.shape[1], int(torch.where(others > 0, stop - start, 0).max()))
+        at = start[:, None] + torch.arange(width, device=users.device)
+        rows = self.items[at.clamp(max=len(self.items) - 1)].masked_fill(at >= stop[:, None], 0)
+        return torch.where(others[:, None] > 0, rows, torch.nn.functional.pad(items, (0, width - items.shape[1])))
+
+
+class DuoRec(Method):
+    """Next items, plus the contrast of a history with itself and with another one that led to the same item.
+
+    Args:
+        backbone: reads the causal context.
+        next_item: the main loss.
+        contrast: "us_x", "us", "un" or "su".
+        weight: of each contrast.
+        temperature, similarity: of the contrast; see `info_nce`.
+        mask_same_target: rows with the same target are no negatives of each other.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        next_item: NextItem,
+        *,
+        contrast: str = "us_x",
+        weight: float = 0.1,
+        temperature: float = 1.0,
+        similarity: str = "dot",
+        mask_same_target: bool = False,
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        if contrast not in CONTRASTS:
+            raise InputError(f"contrast={contrast!r} is not known; choose one of {', '.join(CONTRASTS)}")
+        self.next_item, self.contrast, self.weight = next_item, contrast, weight
+        self.temperature, self.similarity, self.mask_same_target = temperature, similarity, mask_same_target
+        self.index: SameTarget | None = None
+
+    def on_fit_start(self) -> None:
+        """Index the training rows by target."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.index = SameTarget(data.items, data.windows, self.device)
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        assert batch.targets is not None and self.index is not None
+        terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
+        if not self.weight:
+            return self.total({}, **terms)
+        targets = batch.targets[torch.arange(len(batch), device=self.device), batch.lengths - 1]
+        same = targets[:, None] == targets if self.mask_same_target else None
+
+        def contrast(one: Tensor, two: Tensor) -> Tensor:
+            return info_nce(one, two, temperature=self.temperature, similarity=self.similarity, same=same)
+
+        if self.contrast in ("us", "un", "su"):
+            state = self.backbone.last(batch.items)
+        if self.contrast != "su":
+            again = self.backbone.last(batch.items)
+        if self.contrast != "un":
+            other = self.backbone.last(self.index.draw(batch.users, batch.items, targets, self.generator))
+        if self.contrast in ("us", "un"):
+            terms["dropout"] = contrast(state, again)
+        if self.contrast in ("us", "su"):
+            terms["same_target"] = contrast(state, other)
+        if self.contrast == "us_x":
+            terms["same_target"] = contrast(again, other)
+        return self.total({"dropout": self.weight, "same_target": self.weight}, **terms)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    length: int = 50,
+    dropout: float = 0.5,
+    attention_dropout: float = 0.5,
+    positions: str = "from_start",
+    contrast: str = "us_x",
+    contrast_weight: float = 0.1,
+    temperature: float = 1.0,
+    similarity: str = "dot",
+    mask_same_target: bool = False,
+    loss: str = "softmax",
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    windows: str = "prefixes",
+    grouping: str = "length",
+    batch_size: int = 256,
+    epochs: int = 100,
+    patience: int = 10,
+) -> list[Stage]:
+    """DuoRec from numbers. With `windows="whole"` a row's last target is the one that counts in the contrast."""
+    backbone = sasrec.make_backbone(
+        catalog,
+        dim=dim,
+        layers=layers,
+        heads=heads,
+        length=length,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        positions=positions,
+    )
+    method = DuoRec(
+        backbone,
+        NextItem(loss, precision=precision),
+        contrast=contrast,
+        weight=contrast_weight,
+        temperature=temperature,
+        similarity=similarity,
+        mask_same_target=mask_same_target,
+        make_optimizer=adam(lr, weight_decay),
+    )
+    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
