@@ -110,7 +110,7 @@ class Run:
         Args:
             histories: lists of item ids, oldest first, or a frame of actions.
             users: ids of users of the run's data, instead of histories.
-            options: `filter_seen`, `allow`, `deny` of `Recommender.recommend`.
+            options: `filter_seen`, `allow`, `deny`, `cold` of `Recommender.recommend`.
         """
         if (histories is None) == (users is None):
             raise InputError("recommend: give either histories or users")

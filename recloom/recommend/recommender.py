@@ -53,6 +53,8 @@ class Recommender:
             VectorSearch(method, catalog) if method.ranks_by == "vectors" else ScoreSearch(method, catalog)
         )
         self.labels = Labels(catalog)
+        counts = catalog.train_counts
+        self._cold = np.flatnonzero(counts[1 : catalog.mask_id] == 0) + 1 if counts.any() else np.empty(0, np.int64)
         self._popularity = torch.from_numpy(catalog.train_counts[1 : catalog.mask_id].astype(np.float32)).to(device)
 
     def recommend(
@@ -64,6 +66,7 @@ class Recommender:
         filter_seen: bool = True,
         allow: Ids = None,
         deny: Ids = None,
+        cold: bool = False,
     ) -> Recommendations:
         """The `k` best items for each history; equal scores in the order of the catalogue.
 
@@ -76,13 +79,16 @@ class Recommender:
             filter_seen: leave out every item of the whole history, not only of the part that the method reads.
             allow, deny: item ids for everybody, or a dict from user id to item ids. Unknown ids are ignored and
                 counted; an allow-list of unknown ids only is an error.
+            cold: also items without an action in training, known by their attributes alone. Otherwise they are left
+                out, whatever `allow` says: nothing was learnt of them.
 
         Raises:
-            InputError: arguments that cannot be used, or scores that are not finite; it names the method.
+            InputError: arguments that cannot be used, `cold` with a method whose item vectors do not read attributes,
+                or scores that are not finite; it names the method.
         """
         k = _positive(k)
         asked = read_histories(histories, self.catalog, user_ids)
-        limits = read_restrictions(allow, deny, self.catalog)
+        limits = self._limits(allow, deny, cold)
         found = self._recommend(asked, k, filter_seen, limits)
         _log(found.counts)
         return found
@@ -97,6 +103,7 @@ class Recommender:
         filter_seen: bool = True,
         allow: Ids = None,
         deny: Ids = None,
+        cold: bool = False,
     ) -> Written:
         """As `recommend`, into a Parquet file of `user_id, item_id, score, rank`.
 
@@ -106,7 +113,7 @@ class Recommender:
         k, file = _positive(k), Path(path)
         if file.is_dir():
             raise InputError(f"{file} is a folder; name a file, such as {file / 'recommendations.parquet'}")
-        limits = read_restrictions(allow, deny, self.catalog)
+        limits = self._limits(allow, deny, cold)
         asked = parts(histories, self.catalog, user_ids, k)
         written = write_parquet(file, (self._recommend(part, k, filter_seen, limits) for part in asked))
         _log(written.counts)
@@ -127,6 +134,16 @@ class Recommender:
             InputError: an unknown item, or a method without item vectors.
         """
         return similar_items(self.search, self.labels, item, _positive(k))
+
+    def _limits(self, allow: Ids, deny: Ids, cold: bool) -> Restrictions:
+        """What may be recommended; items that training never saw only if asked for."""
+        if cold and not self.method.scores_cold_items:
+            raise InputError(
+                f"cold: {self.search.name} does not score items by their attributes, so it knows nothing of items "
+                f"without actions in training; train sasrec-f with scored_by='items', or leave cold out"
+            )
+        limits = read_restrictions(allow, deny, self.catalog)
+        return limits if cold else limits.without(self._cold)
 
     @torch.inference_mode()
     def _recommend(self, asked: Histories, k: int, filter_seen: bool, limits: Restrictions) -> Recommendations:

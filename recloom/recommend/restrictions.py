@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,14 @@ class Restrictions:
             if not {isinstance(user, str) for user in by_user} & {isinstance(user, str) for user in users}:
                 key = next(iter(by_user))
                 raise InputError(f"{name} is a dict of users such as {key!r}, but the users are such as {users[0]!r}")
+
+    def without(self, items: NDArray[np.int64]) -> Restrictions:
+        """The same, and these items for nobody."""
+        if not len(items):
+            return self
+        if self.allowed is None:
+            return replace(self, denied=np.union1d(self.denied, items))
+        return replace(self, allowed=np.setdiff1d(self.allowed, items))
 
 
 NONE = Restrictions()

@@ -75,6 +75,12 @@ class Method(L.LightningModule, ABC):
             return (queries @ table.t()).amax(1)
         return torch.einsum("bkd,bcd->bkc", queries, table).amax(1)
 
+    @property
+    def scores_cold_items(self) -> bool:
+        """Whether an item without an action in training has a learned vector, by its attributes."""
+        items = getattr(getattr(self, "backbone", None), "items", None)
+        return getattr(items, "scored_by", "ids") == "items"
+
     def configure_optimizers(self) -> Any:
         return self.make_optimizer(self.parameters())
 

@@ -48,7 +48,7 @@ class LastItemScores(LastItem):
 def make_catalog(ids, titles=None):
     n, draw = len(ids), np.random.default_rng(3)
     counts = np.zeros(n + 2, dtype=np.int64)
-    counts[1:-1] = draw.permutation(n) // 2  # pairs of equally popular items
+    counts[1:-1] = 1 + draw.permutation(n) // 2  # pairs of equally popular items
     return Catalog(
         item_ids=np.array(ids, dtype=np.int64 if isinstance(ids[0], int) else object),
         titles=titles,

@@ -32,6 +32,9 @@ def recommend(
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Items of the history may come again.")] = False,
     allow: Annotated[Path | None, typer.Option(help="File of the only item ids allowed.")] = None,
     deny: Annotated[Path | None, typer.Option(help="File of item ids never to recommend.")] = None,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Also items without an action in training, by their attributes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Recommend the next items for a history, a user of the data, or all of them.
@@ -43,6 +46,7 @@ def recommend(
       recloom recommend runs/shop --history "a,b,c" -k 5
       recloom recommend runs/shop --user 42 --deny sold-out.txt
       recloom recommend runs/shop --all -o next.parquet
+      recloom recommend runs/with-attributes --history "a,b,c" --cold
     """
     if sum([history is not None, user is not None, everybody]) != 1:
         raise InputError("give one of --history, --user or --all")
@@ -51,7 +55,12 @@ def recommend(
     from recloom.run import load
 
     found = load(run)
-    options: dict[str, Any] = {"filter_seen": not keep_seen, "allow": read_ids(allow), "deny": read_ids(deny)}
+    options: dict[str, Any] = {
+        "filter_seen": not keep_seen,
+        "allow": read_ids(allow),
+        "deny": read_ids(deny),
+        "cold": cold,
+    }
     asked, options["user_ids"] = _asked(found, history, user)
     if out is not None:
         with _silent_log():
