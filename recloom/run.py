@@ -274,7 +274,11 @@ def _start_from(begun: Run, method: str, stages: list[Stage], catalog: Catalog) 
     except RuntimeError as error:
         raise InputError(f"start: the backbone of {begun.path} is not that of {method}: {error}") from error
     names, done = [found.name for found in stages], begun.recipe["training"].get("stage")
-    return names.index(done) + 1 if begun.recipe["method"] == method and done in names[:-1] else 0
+    if begun.recipe["method"] != method or done not in names[:-1]:
+        return 0
+    place = names.index(done)
+    stages[place].method.load_state_dict(begun.method.state_dict())  # what later stages share besides the backbone
+    return place + 1
 
 
 def _origin(begun: Run) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from typing import Any
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
 from recloom.methods import (
+    autoint,
     cl4srec,
     dssrec,
     duorec,
     fdsa,
+    fm,
     gru4rec,
     gru4rec_f,
     mclrec,
@@ -31,6 +33,8 @@ from recloom.training import Stage
 METHODS: dict[str, Callable[..., list[Stage]]] = {
     "pop": pop.build,
     "repeat-recent": repeat_recent.build,
+    "fm": fm.build,
+    "autoint": autoint.build,
     "gru4rec": gru4rec.build,
     "gru4rec-f": gru4rec_f.build,
     "sasrec": sasrec.build,

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class About:
-    """Args: paper and year of a method ("" and 0 where there is none), and what it needs besides actions."""
+    """What a method is made of.
+
+    Args:
+        paper, year: where it was published; "" and 0 where nowhere.
+        needs: besides a log, such as "actions, attributes".
+        sequential: whether it reads the order of a history.
+    """
 
     paper: str
     year: int
     needs: str = "actions"
+    sequential: bool = True

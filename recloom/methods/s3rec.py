@@ -38,8 +38,9 @@ from recloom.data.negatives import uniform_outside
 from recloom.data.windows import get_windows, prefixes
 from recloom.errors import InputError
 from recloom.items import AttributeEmbedding
-from recloom.methods import fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
+from recloom.methods import autoint, fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
 from recloom.methods.about import About
+from recloom.methods.autoint import AutoInt
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
 from recloom.objectives.attributes import attribute_cross_entropy, attribute_info_nce
@@ -89,6 +90,8 @@ class S3Pretraining(Method):
     Raises:
         InputError: the catalog has no attributes but AAP or MAP is asked for; or a context the encoder cannot read.
 
+    With `attributes`, an embedding that a later stage shares, its table is the one that AAP and MAP train.
+
     Trained alone it already recommends: a history ends in the mask, and MIP's product ranks what it hides.
     """
 
@@ -101,6 +104,7 @@ class S3Pretraining(Method):
         context: str = "bidirectional",
         mask_rate: float = 0.2,
         bilinear_bias: bool = True,
+        attributes: AttributeEmbedding | None = None,
         make_optimizer: MakeOptimizer | None = None,
         **choices: str,
     ) -> None:
@@ -129,7 +133,9 @@ class S3Pretraining(Method):
         for name, parameter in self.bilinear.named_parameters():
             nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, 0, 0.02)
         if self.wanted & {"aap", "map"}:
-            if not isinstance(getattr(backbone.items, "attributes", None), AttributeEmbedding):
+            if attributes is not None:
+                self.handed_on = attributes
+            elif not isinstance(getattr(backbone.items, "attributes", None), AttributeEmbedding):
                 self.attributes = nn.Parameter(torch.randn(catalog.n_attributes + 1, dim) * 0.02)
             self.attributes_of = Ragged(catalog.attribute_offsets, catalog.attribute_values)
         self.fillers: Tensor | None = None
@@ -169,7 +175,7 @@ class S3Pretraining(Method):
 
     def attribute_table(self) -> Tensor:
         """`(n_attributes + 1, dim)`: those of the backbone's items if they read attributes, else the pretext's own."""
-        read = getattr(self.backbone.items, "attributes", None)
+        read = getattr(self, "handed_on", None) or getattr(self.backbone.items, "attributes", None)
         return read.weight if isinstance(read, AttributeEmbedding) else self.attributes
 
     def item_loss(self, states: Tensor, items: Tensor, hidden: Tensor) -> Tensor:
@@ -239,16 +245,31 @@ def build(
     patience: int = 10,
 ) -> list[Stage]:
     """Pre-training and fine-tuning of one backbone; without weights or epochs of the first, fine-tuning alone."""
-    if model not in BACKBONES:
-        raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}")
+    if model not in (*BACKBONES, "autoint"):
+        raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}, autoint")
     numbers: dict[str, Any] = {"dim": dim, "length": length, "dropout": dropout}
     if model not in RECURRENT:
         numbers |= {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
         numbers |= {"activation": activation, "positions": positions}
-    backbone = BACKBONES[model](catalog, **numbers)
-    next_item = NextItem(loss, negatives=negatives, precision=precision)
-    method = NextItemPrediction(backbone, next_item, make_optimizer=adam(lr, weight_decay))
-    fine_tuning = Stage(method, epochs, batch_size=batch_size, patience=patience)
+    backbone = BACKBONES.get(model, sasrec.make_backbone)(catalog, **numbers)
+    make_optimizer, attributes = adam(lr, weight_decay), None
+    if model == "autoint":  # takes over the embeddings alone
+        attributes = AttributeEmbedding(catalog, dim) if catalog.n_attributes else None
+        method = AutoInt(
+            catalog,
+            dim,
+            heads=heads,
+            length=length,
+            negatives=negatives,
+            items=backbone.items,
+            attributes=attributes,
+            make_optimizer=make_optimizer,
+        )
+        fine_tuning = autoint.schedule(method, catalog, epochs=epochs, batch_size=batch_size, patience=patience)
+    else:
+        next_item = NextItem(loss, negatives=negatives, precision=precision)
+        predicted = NextItemPrediction(backbone, next_item, make_optimizer=make_optimizer)
+        fine_tuning = Stage(predicted, epochs, batch_size=batch_size, patience=patience)
     weights = {"aap": aap_weight, "mip": mip_weight, "map": map_weight, "sp": sp_weight}
     if not any(weights.values()) or not pretrain_epochs:
         return [fine_tuning]
@@ -265,7 +286,8 @@ def build(
         segment_loss=segment_loss,
         bilinear_bias=bilinear_bias,
         reduction=reduction,
-        make_optimizer=adam(lr, weight_decay),
+        attributes=attributes,
+        make_optimizer=make_optimizer,
     )
     windows = partial(prefixes, latest=length) if pretrain_windows == "prefixes" else get_windows(pretrain_windows)
     pretrain = Stage(

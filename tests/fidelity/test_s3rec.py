@@ -291,6 +291,29 @@ def test_the_pretext_runs_over_every_model_and_hands_its_backbone_on(model, cycl
         assert pretrain.method.attribute_table() is tune.method.backbone.items.attributes.weight
 
 
+def test_autoint_takes_over_the_embeddings_alone(cycle_with_attributes, tmp_path):
+    numbers = {
+        "model": "autoint",
+        "dim": 8,
+        "length": 10,
+        "pretrain_windows": "whole",
+        "pretrain_epochs": 1,
+        "epochs": 1,
+    }
+    pretrain, tune = methods.build("s3rec", cycle_with_attributes.catalog, **numbers)
+    assert tune.method.items is pretrain.method.backbone.items
+    assert pretrain.method.attribute_table() is tune.method.attributes.weight
+    data, numbers = cycle_with_attributes, {**numbers, "progress": False}
+    whole = recloom.train("s3rec", data, **numbers)
+    first = recloom.train("s3rec", data, out=tmp_path / "pre", stage="pretrain", **numbers)
+    rest = recloom.train("s3rec", data, start=tmp_path / "pre", **numbers)
+    for name, value in whole.method.state_dict().items():
+        assert torch.equal(value, rest.method.state_dict()[name]), name
+    untouched = recloom.train("s3rec", data, start=first, **{**numbers, "epochs": 0})
+    assert torch.equal(untouched.method.attributes.weight, first.method.handed_on.weight)
+    assert torch.equal(untouched.method.items.table(), first.method.backbone.items.table())
+
+
 def test_vectors_wider_than_the_states_are_refused_for_the_embedding_view(cycle_with_attributes):
     with pytest.raises(InputError, match="attribute_view='states'"):
         methods.build("s3rec", cycle_with_attributes.catalog, model="fdsa", dim=8, attribute_view="embedding")

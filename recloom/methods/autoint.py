@@ -1,0 +1,178 @@
+"""AutoInt: user, item and attributes attend to each other before they are scored.
+
+Paper: Song et al., AutoInt: Automatic Feature Interaction Learning via Self-Attentive Neural Networks, CIKM 2019; as a
+baseline of Zhou et al., S3-Rec, CIKM 2020.
+
+Departures: the attributes are one field, the mean of their vectors. Attention has no scaling by the width, and ReLU
+follows each layer's residual, as in the paper; RecBole scales nothing either, but applies ReLU once at the end and adds
+a first-order term and a second network beside the attention (`deep=True` adds such a network). Trained by BCE on every
+training action against uniform items outside the history. A ranker: every pair of a user and an item is scored by
+itself, so validation after each epoch is under sample-99 where there are more than 1,000 items. A user who was not
+trained is the mean of the users: AutoInt ignores histories.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import Catalog
+from recloom.data.negatives import uniform_outside
+from recloom.data.windows import sliding
+from recloom.errors import InputError
+from recloom.items import AttributeEmbedding, IdEmbedding, ItemEmbedder
+from recloom.methods.about import About
+from recloom.methods.fm import actions, with_unknown
+from recloom.training import MakeOptimizer, Method, Stage, adam
+
+ABOUT = About("Song et al., AutoInt, CIKM", 2019, sequential=False)
+
+PAIRS_AT_ONCE = 1 << 17
+"""Pairs of a user and an item that are scored at one time; the memory of each is some kilobytes."""
+
+
+class InteractingLayer(nn.Module):
+    """Multi-head attention among the fields of an example (equations 5 to 8): `ReLU(heads + W_res e)`."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise InputError(f"dim={dim} is not a multiple of heads={heads}; choose heads that divide dim")
+        self.heads = heads
+        self.query, self.key, self.value, self.residual = (nn.Linear(dim, dim, bias=False) for _ in range(4))
+
+    def forward(self, fields: Tensor) -> Tensor:
+        """`(examples, fields, dim)` -> the same shape."""
+        query, key, value = (
+            part(fields).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
+        mixed = ((query @ key.transpose(2, 3)).softmax(-1) @ value).transpose(1, 2).flatten(2)
+        return F.relu(mixed + self.residual(fields))
+
+
+class AutoInt(Method):
+    """A linear reading of the fields after some interacting layers.
+
+    Args:
+        catalog: items, attributes, number of users.
+        dim, layers, heads: width of a field, interacting layers, heads in each.
+        dropout: rate on the fields while training.
+        deep: add a network of two layers over the concatenated fields.
+        negatives: items drawn for each action.
+        items, attributes: embeddings to use, such as pre-trained ones; new ones if None.
+    """
+
+    ranks_by = "scores"
+    known: Tensor
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        dim: int,
+        *,
+        layers: int = 3,
+        heads: int = 2,
+        dropout: float = 0.2,
+        deep: bool = False,
+        length: int = 50,
+        negatives: int = 1,
+        items: ItemEmbedder | None = None,
+        attributes: AttributeEmbedding | None = None,
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(None, length=length, make_optimizer=make_optimizer)
+        if negatives < 1:
+            raise InputError(f"negatives={negatives}: at least 1 is needed")
+        self.n_items, self.negatives, self.dropout = catalog.n_items, negatives, dropout
+        self.users = nn.Parameter(torch.randn(max(catalog.n_users, 1), dim) * 0.02)
+        self.items: ItemEmbedder = items or IdEmbedding(catalog, dim)
+        own = AttributeEmbedding(catalog, dim) if catalog.n_attributes and attributes is None else attributes
+        self.attributes = own
+        width = (2 if own is None else 3) * dim
+        self.layers = nn.ModuleList(InteractingLayer(dim, heads) for _ in range(layers))
+        self.read = nn.Linear(width, 1)
+        self.deep = nn.Sequential(nn.Linear(width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, 1)) if deep else None
+        known = catalog.train_counts > 0 if catalog.train_counts.any() else np.ones(catalog.n_rows, dtype=bool)
+        self.register_buffer("known", torch.from_numpy(known)[:, None], persistent=False)
+
+    @property
+    def scores_cold_items(self) -> bool:
+        return self.attributes is not None
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        wanted, whole = actions(batch), batch.whole()
+        drawn = uniform_outside(whole, (*wanted.shape, self.negatives), self.n_items, self.generator)
+        rows, _ = (wanted != 0).nonzero(as_tuple=True)
+        items = torch.cat([wanted[wanted != 0][:, None], drawn[wanted != 0]], 1)
+        users = with_unknown(batch.users, self.users)[rows][:, None].expand(*items.shape, -1)
+        scores = self.pairs(users.flatten(0, 1), self.of_items(items.flatten())).view_as(items)
+        return self.total(actions=(F.softplus(-scores[:, 0]) + F.softplus(scores[:, 1:]).sum(1)).mean())
+
+    def of_items(self, items: Tensor) -> Tensor:
+        """`(n,)` -> `(n, fields, dim)`. An item never trained on is its attributes alone."""
+        own = self.items(items)
+        if self.attributes is None:
+            return own[:, None]
+        return torch.stack([own * self.known[items], self.attributes(items)], 1)
+
+    def pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """`users: (n, dim)` and `items: (n, fields, dim)` -> `(n,)` scores."""
+        fields = F.dropout(torch.cat([users[:, None], items], 1), self.dropout, self.training)
+        states = fields
+        for layer in self.layers:
+            states = layer(states)
+        scores = self.read(states.flatten(1))[:, 0]
+        return scores if self.deep is None else scores + self.deep(fields.flatten(1))[:, 0]
+
+    def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
+        users = with_unknown(batch.users, self.users)
+        shape = (len(users), items.shape[-1])
+        vectors = self.of_items(items.flatten()).unflatten(0, items.shape)
+        rows = max(1, PAIRS_AT_ONCE // shape[1])
+        blocks = []
+        for begin in range(0, len(users), rows):
+            some = users[begin : begin + rows]
+            theirs = vectors[begin : begin + rows] if items.dim() == 2 else vectors.expand(len(some), *vectors.shape)
+            each = some[:, None].expand(-1, shape[1], -1)
+            blocks.append(self.pairs(each.flatten(0, 1), theirs.flatten(0, 1)).view(len(some), -1))
+        return torch.cat(blocks)
+
+
+def schedule(method: AutoInt, catalog: Catalog, *, epochs: int, batch_size: int, patience: int) -> Stage:
+    """The stage of an AutoInt."""
+    protocol = "sample-99" if catalog.n_items > 1000 else "full-mask"
+    return Stage(method, epochs, sliding, batch_size, protocol=protocol, patience=patience)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 3,
+    heads: int = 2,
+    dropout: float = 0.2,
+    deep: bool = False,
+    length: int = 50,
+    negatives: int = 1,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    batch_size: int = 256,
+    epochs: int = 100,
+    patience: int = 10,
+) -> list[Stage]:
+    """AutoInt from numbers."""
+    method = AutoInt(
+        catalog,
+        dim,
+        layers=layers,
+        heads=heads,
+        dropout=dropout,
+        deep=deep,
+        length=length,
+        negatives=negatives,
+        make_optimizer=adam(lr, weight_decay),
+    )
+    return [schedule(method, catalog, epochs=epochs, batch_size=batch_size, patience=patience)]
