@@ -6,7 +6,7 @@ baseline of Zhou et al., S3-Rec, CIKM 2020.
 Departures: the attributes are one field, the mean of their vectors. Attention has no scaling by the width, and ReLU
 follows each layer's residual, as in the paper; RecBole scales nothing either, but applies ReLU once at the end and adds
 a first-order term and a second network beside the attention (`deep=True` adds such a network). Trained by BCE on every
-training action against uniform items outside the history. A ranker: every pair of a user and an item is scored by
+training action against uniform items outside its row. A ranker: every pair of a user and an item is scored by
 itself, so validation after each epoch is under sample-99 where there are more than 1,000 items. A user who was not
 trained is the mean of the users: AutoInt ignores histories.
 """
@@ -30,8 +30,8 @@ from recloom.training import MakeOptimizer, Method, Stage, adam
 
 ABOUT = About("Song et al., AutoInt, CIKM", 2019, sequential=False)
 
-PAIRS_AT_ONCE = 1 << 17
-"""Pairs of a user and an item that are scored at one time; the memory of each is some kilobytes."""
+PAIRS_AT_ONCE = 1 << 12
+"""Pairs of a user and an item scored at one time: each needs some kilobytes, which should stay near the processor."""
 
 
 class InteractingLayer(nn.Module):
@@ -129,16 +129,19 @@ class AutoInt(Method):
 
     def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
         users = with_unknown(batch.users, self.users)
-        shape = (len(users), items.shape[-1])
         vectors = self.of_items(items.flatten()).unflatten(0, items.shape)
-        rows = max(1, PAIRS_AT_ONCE // shape[1])
-        blocks = []
+        columns = min(items.shape[-1], PAIRS_AT_ONCE)
+        rows = PAIRS_AT_ONCE // columns
+        scores = vectors.new_empty(len(users), items.shape[-1])
         for begin in range(0, len(users), rows):
-            some = users[begin : begin + rows]
-            theirs = vectors[begin : begin + rows] if items.dim() == 2 else vectors.expand(len(some), *vectors.shape)
-            each = some[:, None].expand(-1, shape[1], -1)
-            blocks.append(self.pairs(each.flatten(0, 1), theirs.flatten(0, 1)).view(len(some), -1))
-        return torch.cat(blocks)
+            some = users[begin : begin + rows, None]
+            for first in range(0, items.shape[-1], columns):
+                theirs = vectors[..., first : first + columns, :, :]
+                theirs = theirs[begin : begin + rows] if items.dim() == 2 else theirs.expand(len(some), *theirs.shape)
+                each = some.expand(-1, theirs.shape[1], -1)
+                block = self.pairs(each.flatten(0, 1), theirs.flatten(0, 1)).view(len(some), -1)
+                scores[begin : begin + rows, first : first + columns] = block
+        return scores
 
 
 def schedule(method: AutoInt, catalog: Catalog, *, epochs: int, batch_size: int, patience: int) -> Stage:

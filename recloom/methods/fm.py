@@ -5,7 +5,7 @@ Paper: Rendle, Factorization Machines, ICDM 2010; as a baseline of Zhou et al., 
 Departures: the attributes are one multi-valued feature, the mean of their vectors, so they make pairs with the user and
 the item and not with each other. The score then splits into a user part and an item part, and a full ranking is one
 matrix product, where S3-Rec's authors left full ranking out. Trained by BCE on every training action against uniform
-items outside the history; `negatives` to one. Without attributes it reads users and items alone. A user who was not
+items outside its row; `negatives` to one. Without attributes it reads users and items alone. A user who was not
 trained (any history given to `recommend`) is the mean of the users: FM ignores histories.
 """
 
@@ -75,7 +75,9 @@ class FactorizationMachine(Method):
         self.item_weights = nn.Parameter(torch.zeros(catalog.n_rows, 1))
         self.attributes = AttributeEmbedding(catalog, dim, std=std) if catalog.n_attributes else None
         self.attribute_weights = AttributeEmbedding(catalog, 1, std=std) if catalog.n_attributes else None
-        known = catalog.train_counts > 0 if catalog.train_counts.any() else np.ones(catalog.n_rows, dtype=bool)
+        known = np.ones(catalog.n_rows, dtype=bool)
+        if catalog.n_attributes and catalog.train_counts.any():
+            known = catalog.train_counts > 0  # the others are their attributes alone
         self.register_buffer("known", torch.from_numpy(known)[:, None], persistent=False)
 
     @property

@@ -34,16 +34,22 @@ def scores(run, data):
     return found[:, 1:-1]
 
 
-@pytest.fixture(scope="module", params=list(methods.METHODS))
-def name(request):
+@pytest.fixture(scope="module", params=[*methods.METHODS, "fm with attributes", "autoint with attributes"])
+def case(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def data(name, request):
-    """The cycle, with attributes for the methods that need them."""
+def name(case):
+    return case.split()[0]
+
+
+@pytest.fixture(scope="module")
+def data(case, name, request):
+    """The cycle, with attributes for the methods that need them; those that may have them are tested both ways."""
     needs = next(row["needs"] for row in methods.describe() if row["name"] == name)
-    return request.getfixturevalue("cycle_with_attributes" if "attributes" in needs else "cycle")
+    with_attributes = "attributes" in needs or "with attributes" in case
+    return request.getfixturevalue("cycle_with_attributes" if with_attributes else "cycle")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from recloom.errors import InputError
 from recloom.methods.autoint import AutoInt, InteractingLayer
 
 
+@torch.no_grad()
 def test_an_interacting_layer_by_loops():
     torch.manual_seed(0)
     layer, fields = InteractingLayer(6, 2).double(), torch.randn(4, 3, 6).double()
@@ -51,7 +52,7 @@ def build(data, **numbers):
 
 
 @pytest.mark.parametrize("deep", [False, True])
-@pytest.mark.parametrize("pairs", [1 << 17, 40])
+@pytest.mark.parametrize("pairs", [1 << 17, 40, 7])
 def test_a_ranking_is_pair_by_pair(cycle_with_attributes, deep, pairs, monkeypatch):
     monkeypatch.setattr("recloom.methods.autoint.PAIRS_AT_ONCE", pairs)
     method = build(cycle_with_attributes, deep=deep)
@@ -69,6 +70,17 @@ def test_a_ranking_is_pair_by_pair(cycle_with_attributes, deep, pairs, monkeypat
                 torch.testing.assert_close(found[row, item - 1], wanted)
         own = torch.stack([torch.tensor([3, 9]), torch.tensor([30, 1]), torch.tensor([2, 2])])
         torch.testing.assert_close(method.score(batch, own), found.gather(1, own - 1))
+
+
+@pytest.mark.parametrize("shape", [(30,), (3, 11)])
+def test_no_more_pairs_at_once_than_memory_is_meant_for(cycle, shape, monkeypatch):
+    monkeypatch.setattr("recloom.methods.autoint.PAIRS_AT_ONCE", 7)
+    method, sizes = build(cycle), []
+    whole = method.pairs
+    monkeypatch.setattr(method, "pairs", lambda users, items: (sizes.append(len(users)), whole(users, items))[1])
+    batch = SequenceBatch(torch.tensor([0, 5, -1]), torch.ones(3, 1, dtype=torch.int64))
+    method.score(batch, torch.ones(shape, dtype=torch.int64))
+    assert max(sizes) <= 7 and sum(sizes) == 3 * shape[-1]
 
 
 def test_without_attributes_there_are_two_fields(cycle, cycle_with_attributes):

@@ -83,6 +83,12 @@ def test_an_item_never_trained_on_is_its_attributes_alone():
     assert method.scores_cold_items and not machine(attributes=False).scores_cold_items
 
 
+def test_without_attributes_an_item_never_trained_on_keeps_what_negatives_taught():
+    method = machine(attributes=False, counts=(0, 1, 1, 1, 0, 0))
+    wanted = torch.stack([slow(method, user, 4) for user in range(3)])
+    torch.testing.assert_close(method.score(batch([0, 1, 2]), torch.tensor([4]))[:, 0], wanted)
+
+
 def test_the_loss_is_bce_of_every_action_against_its_negatives():
     method = machine()
     method.negatives = 2
