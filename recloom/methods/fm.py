@@ -36,7 +36,16 @@ def actions(batch: SequenceBatch) -> Tensor:
 
 
 def with_unknown(users: Tensor, table: Tensor) -> Tensor:
-    """Rows of a table of users; their mean for an unknown user, -1."""
+    """Rows of a table of users; their mean for an unknown user, -1.
+
+    Raises:
+        InputError: a user behind the end of the table, which was made for other data.
+    """
+    if int(users.max()) >= len(table):
+        raise InputError(
+            f"user {int(users.max())} (counted from 0) is not among the {len(table)} this method knows; prepare "
+            "the data again and train on it, or evaluate on the data of the run"
+        )
     return torch.where((users < 0)[:, None], table.mean(0), table[users.clamp(min=0)])
 
 

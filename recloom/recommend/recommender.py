@@ -143,7 +143,15 @@ class Recommender:
                 f"without actions in training; train sasrec-f with scored_by='items', or leave cold out"
             )
         limits = read_restrictions(allow, deny, self.catalog)
-        return limits if cold else limits.without(self._cold)
+        if cold:
+            return limits
+        warm = limits.without(self._cold)
+        if warm.allowed is not None and not len(warm.allowed) and len(limits.allowed):  # type: ignore[arg-type]
+            raise InputError(
+                f"allow: none of its {len(limits.allowed)} items has an action in training, and such items are left "  # type: ignore[arg-type]
+                "out; say cold=True (--cold) with a method that scores items by their attributes"
+            )
+        return warm
 
     @torch.inference_mode()
     def _recommend(self, asked: Histories, k: int, filter_seen: bool, limits: Restrictions) -> Recommendations:

@@ -10,6 +10,7 @@ from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.data.module import SequenceData, TrainingBatches
 from recloom.data.windows import sliding
+from recloom.errors import InputError
 from recloom.methods.fm import FactorizationMachine, actions
 
 OF = {1: [1, 3], 2: [2], 3: [], 4: [1, 2, 3]}
@@ -134,3 +135,8 @@ def test_cold_items_beat_chance_by_their_attributes():
     asked = batch(list(range(200)))
     scores = run.method.score(asked, torch.from_numpy(catalog.encode([9, 19, 29, 39])))
     assert (scores.argmax(1) == torch.arange(200) % 4).float().mean() > 0.9, "by chance a quarter"
+
+
+def test_users_of_other_data_are_refused():
+    with pytest.raises(InputError, match=r"user 3 .* among the 3"):
+        machine().queries(batch([0, 3]))

@@ -55,6 +55,8 @@ def test_cold_items_are_left_out_unless_asked_for(by_attributes):
     assert set(with_cold) - set(every) == cold_ids()
     allowed = by_attributes.recommend([[0, 1, 2]], k=10, allow=[50, 51, 4]).frame["item_id"].to_list()
     assert allowed == [4]
+    with pytest.raises(InputError, match=r"none of its 2 items has an action in training.*cold=True"):
+        by_attributes.recommend([[0]], k=10, allow=[50, 51])
     assert set(by_attributes.recommend([[0]], k=10, allow=[50, 51], cold=True).frame["item_id"].to_list()) == {50, 51}
 
 
