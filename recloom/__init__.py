@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from recloom.run import Run, load, train
 
 __version__ = "0.1.0"
+
+# Batches differ in shape, and oneDNN under torch keeps a compiled kernel for each of up to 1,024 shapes, which comes to
+# gigabytes and slows every step. It reads this once, when it is first used.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 _HOMES = {
     "Comparison": "recloom.compare",
