@@ -76,13 +76,23 @@ def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
         if isinstance(default, (bool, int, float, str)) and not _fits(value, default):
             wanted = type(default).__name__
             raise InputError(f"{name}: {key}={value!r} should be a {wanted}, like its default {default!r}")
-    return get_build(name)(catalog, **numbers)
+    stages = get_build(name)(catalog, **numbers)
+    for stage in stages:
+        stage.method.name = name
+    return stages
 
 
 def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     return isinstance(value, (int, float)) if isinstance(default, float) else isinstance(value, type(default))
+
+
+def explain(name: str) -> str:
+    """What a method's file says of it: paper, departures, and what each choice means."""
+    function = get_build(name)
+    texts = (sys.modules[function.__module__].__doc__, function.__doc__)
+    return "\n\n".join(inspect.cleandoc(text) for text in texts if text)
 
 
 def describe() -> list[dict[str, Any]]:
@@ -96,4 +106,4 @@ def describe() -> list[dict[str, Any]]:
     return rows
 
 
-__all__ = ["METHODS", "arguments", "build", "describe", "get_build"]
+__all__ = ["METHODS", "arguments", "build", "describe", "explain", "get_build"]

@@ -58,8 +58,7 @@ class Validate(L.Callback):
         trained = time.perf_counter()
         if self.monitor is not None:
             exact = self.monitor == "MRR"
-            name = type(pl_module).__name__
-            result = evaluate(pl_module, self.data, "valid", self.protocol, exact=exact, lists=False, name=name)
+            result = evaluate(pl_module, self.data, "valid", self.protocol, exact=exact, lists=False)
             row |= {f"valid/{name}": value for name, value in result.metrics().items()}
         pl_module.log_dict({name: value for name, value in row.items() if name != "epoch"})
         row |= {"train_seconds": trained - self.began, "valid_seconds": time.perf_counter() - trained}

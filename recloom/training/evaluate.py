@@ -45,7 +45,7 @@ def evaluate(
         candidates: published candidates of a sampled protocol, target first.
         name: of the method in errors and tables.
     """
-    was_training, name = method.training, name or type(method).__name__
+    was_training, name = method.training, name or method.name
     method.eval()
     evaluator = Evaluator(
         data, part, protocol, k=k, exact=exact, lists=lists, seed=seed, candidates=candidates, device=str(method.device)

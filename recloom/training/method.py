@@ -29,6 +29,7 @@ class Method(L.LightningModule, ABC):
         make_optimizer: applied to all parameters by `configure_optimizers`.
 
     Attributes:
+        name: what messages call it: its entry in `METHODS`, or its class where it was built by hand.
         generator: source of all random draws in views and samplers, seeded anew every epoch.
     """
 
@@ -46,7 +47,7 @@ class Method(L.LightningModule, ABC):
         if backbone is not None:
             self.backbone = backbone
             length = length or backbone.encoder.length
-        self.length = length or 1
+        self.length, self.name = length or 1, type(self).__name__
         self.make_optimizer = make_optimizer or adam()
         self._generator: torch.Generator | None = None
         self._totals: dict[str, Tensor] = {}

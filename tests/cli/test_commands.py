@@ -259,3 +259,8 @@ def test_other_errors_keep_their_traceback(monkeypatch):
 def test_python_m_recloom():
     done = subprocess.run([sys.executable, "-m", "recloom", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"recloom {recloom.__version__}\n"
+
+
+def test_methods_explains_one(call):
+    code, out, _ = call("methods", "s3rec")
+    assert code == 0 and "Departures" in out and "pretrain_windows" in out and "segment_loss" in out

@@ -69,7 +69,7 @@ def test_cold_items_of_the_right_group_come_first(by_attributes):
 
 def test_a_method_that_knows_ids_alone_refuses(shop):
     run = recloom.train("sasrec", shop, progress=False, dim=8, length=10, epochs=1)
-    with pytest.raises(InputError, match=r"does not score items by their attributes.*scored_by='items'"):
+    with pytest.raises(InputError, match=r"sasrec does not score items by their attributes.*scored_by='items'"):
         run.recommend([[0, 1]], cold=True)
 
 

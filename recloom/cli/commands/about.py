@@ -19,14 +19,14 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="Show the arguments of this method.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the methods: name, paper, year, what each needs, its file; or the arguments of one.
+    """List the methods: name, paper, year, what each needs, its file; or what one is and its arguments.
 
     \b
     Examples:
       recloom methods
       recloom methods sasrec
     """
-    from recloom.methods import arguments, describe
+    from recloom.methods import arguments, describe, explain
 
     if name is not None:
         found = arguments(name)
@@ -36,6 +36,7 @@ def methods(
             rows = [
                 {"argument": key, "default": "none" if value is None else str(value)} for key, value in found.items()
             ]
+            typer.echo(explain(name) + "\n")
             print_table(rows, f"Arguments of {name}: recloom train {name} DATA -o RUN key=value ...")
         return
     rows = [{**row, "year": str(row["year"] or "")} for row in describe()]
