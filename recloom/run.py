@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import tomli_w
 import torch
@@ -22,8 +22,9 @@ from recloom.data.dataset import Dataset
 from recloom.data.files import folder_atomically, write_atomically
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
-from recloom.recommend import Recommendations, Recommender
-from recloom.training import Method, Stage, TrainOptions, evaluate, fit
+from recloom.recommend import Histories, Recommendations, Recommender
+from recloom.start import chosen_stages, origin, start_from
+from recloom.training import Method, TrainOptions, evaluate, fit
 from recloom.training.fit import save_weights
 
 FORMAT = 1
@@ -114,14 +115,18 @@ class Run:
         """
         if (histories is None) == (users is None):
             raise InputError("recommend: give either histories or users")
-        if users is not None:
-            ids = list(users)
-            data = self.data()
-            rows = [data.user_index(user) for user in ids]
-            offsets, items = data.sequences.offsets, data.sequences.items
-            histories = [self.catalog.decode(items[offsets[row] : offsets[row + 1]]) for row in rows]
-            options["user_ids"] = ids
-        return self.recommender().recommend(histories, k, **options)
+        return self.recommender().recommend(histories if users is None else self.histories(users), k, **options)
+
+    def histories(self, users: Iterable[Any] | None = None) -> Histories:
+        """The whole histories of users of the run's data, by id; of all of them if None."""
+        data = self.data()
+        rows = (
+            np.arange(data.n_users) if users is None else np.array([data.user_index(user) for user in users], np.int64)
+        )
+        start, stop = data.sequences.offsets[rows], data.sequences.offsets[rows + 1]
+        offsets = np.concatenate([[0], np.cumsum(stop - start)])
+        at = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], stop - start)
+        return Histories(data.user_ids[rows], data.sequences.items[at], offsets, numbers=rows)
 
     def similar(self, item: Any, k: int = 10) -> pl.DataFrame:
         """The items nearest to one item."""
@@ -194,15 +199,15 @@ def train(
     torch.manual_seed(seed)
     stages = methods.build(method, data.catalog, **numbers)
     begun = None if start is None else start if isinstance(start, Run) else load(start)
-    first = 0 if begun is None else _start_from(begun, method, stages, data.catalog)
-    stages, first = _chosen(stages, stage, first)
+    first = 0 if begun is None else start_from(begun, method, stages, data.catalog)
+    stages, first = chosen_stages(stages, stage, first)
     recipe = {
         "format": FORMAT,
         "method": method,
         "numbers": {key: value for key, value in {**methods.arguments(method), **numbers}.items() if value is not None},
         "training": {"seed": seed, "mixed_precision": mixed_precision}
         | ({} if stage is None else {"stage": stage})
-        | ({} if begun is None else {"start": _origin(begun)})
+        | ({} if begun is None else {"start": origin(begun)})
         | ({} if share == 1 else {"share": float(share)})
         | ({} if not corrupt else {"corrupt": float(corrupt)}),
         "data": {"fingerprint": data.fingerprint} | ({"path": str(data.path.resolve())} if data.path else {}),
@@ -241,51 +246,13 @@ def load(folder: str | Path, data: Dataset | None = None) -> Run:
         raise InputError(f"{path} holds a run that has not finished; run the same `recloom train` again to continue it")
     catalog = Catalog.load(path)
     stages = methods.build(recipe["method"], catalog, **recipe["numbers"])
-    method = _chosen(stages, recipe["training"].get("stage"), 0)[0][-1].method
+    method = chosen_stages(stages, recipe["training"].get("stage"), 0)[0][-1].method
     weights = load_file(path / "model.safetensors")
     try:
         method.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{path / 'model.safetensors'} does not fit {path / 'recipe.toml'}: {error}") from error
     return Run(path, method.eval(), catalog, recipe, data)
-
-
-def _chosen(stages: list[Stage], stage: str | None, first: int) -> tuple[list[Stage], int]:
-    """The stages to train, and the place of the first of them in the whole list."""
-    if stage is None:
-        return stages[first:], first
-    names = [found.name for found in stages]
-    if stage not in names[first:]:
-        raise InputError(f"stage {stage!r} is not to be trained here; the stages are {', '.join(names[first:])}")
-    place = names.index(stage)
-    return stages[place : place + 1], place
-
-
-def _start_from(begun: Run, method: str, stages: list[Stage], catalog: Catalog) -> int:
-    """Give the backbone of a run to the first stage; return the place of the first stage still to be trained."""
-    if begun.catalog.fingerprint() != catalog.fingerprint():
-        raise InputError(f"start: {begun.path} knows other items than this data; start from a run on the same data")
-    given, wanted = (getattr(found, "backbone", None) for found in (begun.method, stages[0].method))
-    if given is None or wanted is None:
-        lacking = begun.recipe["method"] if given is None else method
-        raise InputError(f"start: {lacking} has no backbone that could be handed on")
-    try:
-        wanted.load_state_dict(given.state_dict())
-    except RuntimeError as error:
-        raise InputError(f"start: the backbone of {begun.path} is not that of {method}: {error}") from error
-    names, done = [found.name for found in stages], begun.recipe["training"].get("stage")
-    if begun.recipe["method"] != method or done not in names[:-1]:
-        return 0
-    place = names.index(done)
-    stages[place].method.load_state_dict(begun.method.state_dict())  # what later stages share besides the backbone
-    return place + 1
-
-
-def _origin(begun: Run) -> dict[str, Any]:
-    """What a recipe says of the run its training started from."""
-    weights = begun.path / "model.safetensors"
-    kept = {key: begun.recipe[key] for key in ("method", "numbers", "training")}
-    return {**kept, "weights": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

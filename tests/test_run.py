@@ -46,6 +46,18 @@ def test_users_are_recommended_from_their_whole_history(saved):
     assert not set(by_user["item_id"]) & set(data.catalog.decode(history))
 
 
+def test_a_method_that_knows_users_recommends_to_each_their_own(make_cycle_log):
+    data = recloom.prepare(make_cycle_log(), min_user=0, min_item=0)
+    run = recloom.train("fm", data, progress=False, dim=8, epochs=1)
+    first, second = (run.recommend(users=[user], k=3, filter_seen=False).frame for user in data.user_ids[:2])
+    assert first["score"].to_list() != second["score"].to_list()
+    users = run.method.of_users(torch.tensor([0]))
+    best = (users @ run.method.catalogue()[1:-1].t()).max().item()
+    assert first["score"][0] == pytest.approx(best, rel=1e-5)
+    both = run.recommend(users=data.user_ids[:2], k=3, filter_seen=False).frame
+    assert both["score"].to_list() == pytest.approx([*first["score"], *second["score"]])
+
+
 def test_other_data_is_refused_unless_told(saved, make_cycle_log):
     _, _, run = saved
     other = recloom.prepare(make_cycle_log(seed=1), min_user=0, min_item=0)

@@ -38,19 +38,20 @@ class SequenceBatch:
         """`(batch,)` int64, number of real items in each row."""
         return self.valid.sum(1)
 
-    def last(self, states: Tensor) -> Tensor:
-        """The state at the last real item of each row: `(batch, length, dim) -> (batch, dim)`."""
-        return states[torch.arange(len(states), device=states.device), self.lengths - 1]
+    @property
+    def last_targets(self) -> Tensor:
+        """`(batch,)`, what should follow each row."""
+        assert self.targets is not None
+        return self.targets[torch.arange(len(self), device=self.items.device), self.lengths - 1]
 
     def whole(self) -> Tensor:
         """Each row and the item after its end, `(batch, length + 1)`: the window as it lies in the history.
 
         What self-supervision reads; it asks for no next item, so it may see the last one.
         """
-        assert self.targets is not None
         items = torch.nn.functional.pad(self.items, (0, 1))
         rows = torch.arange(len(items), device=items.device)
-        items[rows, self.lengths] = self.targets[rows, self.lengths - 1]
+        items[rows, self.lengths] = self.last_targets
         return items
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> SequenceBatch:

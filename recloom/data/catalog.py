@@ -104,6 +104,16 @@ class Catalog:
         return self.n_items + 2
 
     @property
+    def trained(self) -> NDArray[np.bool_]:
+        """`(n_rows,)`: which ids have an action in training, so that a vector of their own can be learnt; the mask too.
+
+        All of them where the catalog holds no counts.
+        """
+        found = self.train_counts > 0 if self.train_counts.any() else np.ones(self.n_rows, dtype=bool)
+        found[self.mask_id] = True
+        return found
+
+    @property
     def n_attributes(self) -> int:
         """Distinct attributes."""
         return len(self.attribute_names)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import PAD
 from recloom.errors import InputError
 
 
@@ -39,6 +41,29 @@ def uniform_outside(rows: Tensor, shape: tuple[int, ...], n_items: int, generato
     drawn = torch.randint(2**62, (shape[0], math.prod(shape[1:])), generator=generator, device=rows.device)
     drawn = drawn % (n_items - distinct) + 1
     return (drawn + torch.searchsorted(steps, drawn, right=True)).view(shape)
+
+
+class ActionsWithNegatives:
+    """What users did and did not: each training action once, for methods that read no order.
+
+    Args:
+        n_items: size of the catalogue.
+        negatives: uniform items outside of the action's row, drawn for each action.
+    """
+
+    def __init__(self, n_items: int, negatives: int) -> None:
+        if negatives < 1:
+            raise InputError(f"negatives={negatives}: at least 1 is needed")
+        self.n_items, self.negatives = n_items, negatives
+
+    def __call__(self, batch: SequenceBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows `(actions,)` of the batch, from `windows.sliding` or `windows.whole`; their items; `(actions, k)`."""
+        assert batch.targets is not None
+        first = torch.where(batch.targets[:, :1] != PAD, batch.items[:, :1], PAD)  # else a target of an earlier row
+        wanted = torch.cat([first, batch.targets], 1)
+        drawn = uniform_outside(batch.whole(), (*wanted.shape, self.negatives), self.n_items, generator)
+        rows, columns = (wanted != PAD).nonzero(as_tuple=True)
+        return rows, wanted[rows, columns], drawn[rows, columns]
 
 
 class PopularityNegatives:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from recloom.errors import InputError
+from recloom.nn.last_of import last_of
 
 
 class Encoder(nn.Module, ABC):
@@ -36,8 +36,7 @@ class Encoder(nn.Module, ABC):
 
     def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         """The state at the last real position of each row, `(batch, dim)`; all that serving needs."""
-        states = self(vectors, valid, context)
-        return states[torch.arange(len(states), device=states.device), valid.sum(1) - 1]
+        return last_of(self(vectors, valid, context), valid)
 
     def require(self, context: str) -> None:
         """Raise an `InputError` unless this encoder reads the context."""

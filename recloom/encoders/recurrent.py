@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from recloom.encoders.encoder import Encoder
 from recloom.errors import InputError
 from recloom.nn.dropout import dropout
+from recloom.nn.last_of import last_of
 
 
 class Recurrent(Encoder):
@@ -71,7 +71,7 @@ class Recurrent(Encoder):
 
     def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         states = self._run(vectors, context)
-        ends: Tensor = self.project(states[torch.arange(len(states), device=states.device), valid.sum(1) - 1])
+        ends: Tensor = self.project(last_of(states, valid))
         return ends
 
     def _run(self, vectors: Tensor, context: str) -> Tensor:

@@ -47,7 +47,7 @@ class ItemsWithAttributes(ItemEmbedder):
             `scored_by="items"`, whose joined vectors are wider than the states.
     """
 
-    known: Tensor
+    trained: Tensor
 
     def __init__(
         self,
@@ -81,10 +81,8 @@ class ItemsWithAttributes(ItemEmbedder):
             self.join = nn.Linear(2 * dim, dim)
             nn.init.normal_(self.join.weight, 0, std)
             nn.init.zeros_(self.join.bias)
-        known = torch.from_numpy(catalog.train_counts > 0)
-        known[catalog.mask_id] = True
-        self.zeroes_cold = scored_by == "items" and cold == "attributes" and bool(catalog.train_counts.any())
-        self.register_buffer("known", known, persistent=False)
+        self.zeroes_cold = scored_by == "items" and cold == "attributes"
+        self.register_buffer("trained", torch.from_numpy(catalog.trained), persistent=False)
 
     @property
     def table_dim(self) -> int:
@@ -108,7 +106,7 @@ class ItemsWithAttributes(ItemEmbedder):
         """The items' own vectors, zero where they are dropped or were never learnt."""
         vectors = self.ids(ids)
         if self.zeroes_cold:
-            vectors = vectors * self.known[ids][..., None]
+            vectors = vectors * self.trained[ids][..., None]
         if self.training and self.id_dropout:
             vectors = vectors * (torch.rand(ids.shape, device=ids.device) >= self.id_dropout)[..., None]
         return vectors

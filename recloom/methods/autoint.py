@@ -13,19 +13,19 @@ trained is the mean of the users: AutoInt ignores histories.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
-from recloom.data.negatives import uniform_outside
+from recloom.data.negatives import ActionsWithNegatives
 from recloom.data.windows import sliding
 from recloom.errors import InputError
 from recloom.items import AttributeEmbedding, IdEmbedding, ItemEmbedder
 from recloom.methods.about import About
-from recloom.methods.fm import actions, with_unknown
+from recloom.nn.dropout import dropout as drop
+from recloom.nn.users import UserEmbedding
 from recloom.training import MakeOptimizer, Method, Stage, adam
 
 ABOUT = About("Song et al., AutoInt, CIKM", 2019, sequential=False)
@@ -66,7 +66,7 @@ class AutoInt(Method):
     """
 
     ranks_by = "scores"
-    known: Tensor
+    trained: Tensor
 
     def __init__(
         self,
@@ -84,10 +84,8 @@ class AutoInt(Method):
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(None, length=length, make_optimizer=make_optimizer)
-        if negatives < 1:
-            raise InputError(f"negatives={negatives}: at least 1 is needed")
-        self.n_items, self.negatives, self.dropout = catalog.n_items, negatives, dropout
-        self.users = nn.Parameter(torch.randn(max(catalog.n_users, 1), dim) * 0.02)
+        self.actions, self.dropout = ActionsWithNegatives(catalog.n_items, negatives), dropout
+        self.users = UserEmbedding(catalog.n_users, dim)
         self.items: ItemEmbedder = items or IdEmbedding(catalog, dim)
         own = AttributeEmbedding(catalog, dim) if catalog.n_attributes and attributes is None else attributes
         self.attributes = own
@@ -95,19 +93,16 @@ class AutoInt(Method):
         self.layers = nn.ModuleList(InteractingLayer(dim, heads) for _ in range(layers))
         self.read = nn.Linear(width, 1)
         self.deep = nn.Sequential(nn.Linear(width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, 1)) if deep else None
-        known = catalog.train_counts > 0 if catalog.train_counts.any() else np.ones(catalog.n_rows, dtype=bool)
-        self.register_buffer("known", torch.from_numpy(known)[:, None], persistent=False)
+        self.register_buffer("trained", torch.from_numpy(catalog.trained)[:, None], persistent=False)
 
     @property
     def scores_cold_items(self) -> bool:
         return self.attributes is not None
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        wanted, whole = actions(batch), batch.whole()
-        drawn = uniform_outside(whole, (*wanted.shape, self.negatives), self.n_items, self.generator)
-        rows, _ = (wanted != 0).nonzero(as_tuple=True)
-        items = torch.cat([wanted[wanted != 0][:, None], drawn[wanted != 0]], 1)
-        users = with_unknown(batch.users, self.users)[rows][:, None].expand(*items.shape, -1)
+        rows, positives, drawn = self.actions(batch, self.generator)
+        items = torch.cat([positives[:, None], drawn], 1)
+        users = self.users(batch.users)[rows][:, None].expand(*items.shape, -1)
         scores = self.pairs(users.flatten(0, 1), self.of_items(items.flatten())).view_as(items)
         return self.total(actions=(F.softplus(-scores[:, 0]) + F.softplus(scores[:, 1:]).sum(1)).mean())
 
@@ -116,11 +111,11 @@ class AutoInt(Method):
         own = self.items(items)
         if self.attributes is None:
             return own[:, None]
-        return torch.stack([own * self.known[items], self.attributes(items)], 1)
+        return torch.stack([own * self.trained[items], self.attributes(items)], 1)
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """`users: (n, dim)` and `items: (n, fields, dim)` -> `(n,)` scores."""
-        fields = F.dropout(torch.cat([users[:, None], items], 1), self.dropout, self.training)
+        fields = drop(torch.cat([users[:, None], items], 1), self.dropout, self.training)
         states = fields
         for layer in self.layers:
             states = layer(states)
@@ -128,7 +123,7 @@ class AutoInt(Method):
         return scores if self.deep is None else scores + self.deep(fields.flatten(1))[:, 0]
 
     def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
-        users = with_unknown(batch.users, self.users)
+        users = self.users(batch.users)
         vectors = self.of_items(items.flatten()).unflatten(0, items.shape)
         columns = min(items.shape[-1], PAIRS_AT_ONCE)
         rows = PAIRS_AT_ONCE // columns

@@ -109,11 +109,11 @@ class DuoRec(Method):
         self.index = SameTarget(data.items, data.windows, self.device)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        assert batch.targets is not None and self.index is not None
+        assert self.index is not None
         terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
         if not self.weight:
             return self.total({}, **terms)
-        targets = batch.targets[torch.arange(len(batch), device=self.device), batch.lengths - 1]
+        targets = batch.last_targets
         same = targets[:, None] == targets if self.mask_same_target else None
 
         def contrast(one: Tensor, two: Tensor) -> Tensor:

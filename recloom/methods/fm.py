@@ -11,42 +11,20 @@ trained (any history given to `recommend`) is the mean of the users: FM ignores 
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
-from recloom.data.negatives import uniform_outside
+from recloom.data.negatives import ActionsWithNegatives
 from recloom.data.windows import sliding
-from recloom.errors import InputError
 from recloom.items import AttributeEmbedding
 from recloom.methods.about import About
+from recloom.nn.users import UserEmbedding
 from recloom.training import MakeOptimizer, Method, Stage, adam
 
 ABOUT = About("Rendle, Factorization Machines, ICDM", 2010, sequential=False)
-
-
-def actions(batch: SequenceBatch) -> Tensor:
-    """`(batch, length + 1)`: the items whose actions count in this row, `PAD` elsewhere; each of a history once."""
-    assert batch.targets is not None
-    first = torch.where(batch.targets[:, :1] != 0, batch.items[:, :1], 0)  # no row before this one held it as a target
-    return torch.cat([first, batch.targets], 1)
-
-
-def with_unknown(users: Tensor, table: Tensor) -> Tensor:
-    """Rows of a table of users; their mean for an unknown user, -1.
-
-    Raises:
-        InputError: a user behind the end of the table, which was made for other data.
-    """
-    if int(users.max()) >= len(table):
-        raise InputError(
-            f"user {int(users.max())} (counted from 0) is not among the {len(table)} this method knows; prepare "
-            "the data again and train on it, or evaluate on the data of the run"
-        )
-    return torch.where((users < 0)[:, None], table.mean(0), table[users.clamp(min=0)])
 
 
 class FactorizationMachine(Method):
@@ -61,7 +39,7 @@ class FactorizationMachine(Method):
         negatives: items drawn for each action.
     """
 
-    known: Tensor
+    trained: Tensor
 
     def __init__(
         self,
@@ -74,45 +52,37 @@ class FactorizationMachine(Method):
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(None, length=length, make_optimizer=make_optimizer)
-        if negatives < 1:
-            raise InputError(f"negatives={negatives}: at least 1 is needed")
-        self.n_items, self.negatives = catalog.n_items, negatives
+        self.n_items, self.actions = catalog.n_items, ActionsWithNegatives(catalog.n_items, negatives)
         self.bias = nn.Parameter(torch.zeros(()))
-        self.users = nn.Parameter(torch.randn(max(catalog.n_users, 1), dim) * std)
-        self.user_weights = nn.Parameter(torch.zeros(max(catalog.n_users, 1), 1))
+        self.users, self.user_weights = UserEmbedding(catalog.n_users, dim, std), UserEmbedding(catalog.n_users, 1, 0)
         self.items = nn.Parameter(torch.randn(catalog.n_rows, dim) * std)
         self.item_weights = nn.Parameter(torch.zeros(catalog.n_rows, 1))
         self.attributes = AttributeEmbedding(catalog, dim, std=std) if catalog.n_attributes else None
         self.attribute_weights = AttributeEmbedding(catalog, 1, std=std) if catalog.n_attributes else None
-        known = np.ones(catalog.n_rows, dtype=bool)
-        if catalog.n_attributes and catalog.train_counts.any():
-            known = catalog.train_counts > 0  # the others are their attributes alone
-        self.register_buffer("known", torch.from_numpy(known)[:, None], persistent=False)
+        self.register_buffer("trained", torch.from_numpy(catalog.trained)[:, None], persistent=False)
 
     @property
     def scores_cold_items(self) -> bool:
         return self.attributes is not None
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        wanted, whole = actions(batch), batch.whole()
-        drawn = uniform_outside(whole, (*wanted.shape, self.negatives), self.n_items, self.generator)
-        rows, _ = (wanted != 0).nonzero(as_tuple=True)
+        rows, items, drawn = self.actions(batch, self.generator)
         users = self.of_users(batch.users)[rows]
-        good = (users * self.of_items(wanted[wanted != 0])).sum(-1)
-        bad = torch.einsum("nd,nkd->nk", users, self.of_items(drawn[wanted != 0]))
+        good = (users * self.of_items(items)).sum(-1)
+        bad = torch.einsum("nd,nkd->nk", users, self.of_items(drawn))
         return self.total(actions=(F.softplus(-good) + F.softplus(bad).sum(1)).mean())
 
     def of_users(self, users: Tensor) -> Tensor:
         """`(batch,)` -> `(batch, dim + 2)`: vector, 1, and what is the user's own."""
-        vectors, weights = with_unknown(users, self.users), with_unknown(users, self.user_weights)
-        return torch.cat([vectors, torch.ones_like(weights), weights + self.bias], -1)
+        weights = self.user_weights(users)
+        return torch.cat([self.users(users), torch.ones_like(weights), weights + self.bias], -1)
 
     def of_items(self, items: Tensor) -> Tensor:
         """`(...)` -> `(..., dim + 2)`: vector, weight, and 1. An item never trained on is its attributes alone."""
-        known = self.known[items]
-        vectors, weights = F.embedding(items, self.items) * known, F.embedding(items, self.item_weights) * known
+        vectors, weights = F.embedding(items, self.items), F.embedding(items, self.item_weights)
         if self.attributes is not None and self.attribute_weights is not None:
-            attributes = self.attributes(items)
+            attributes, trained = self.attributes(items), self.trained[items]
+            vectors, weights = vectors * trained, weights * trained
             weights = weights + self.attribute_weights(items) + (vectors * attributes).sum(-1, keepdim=True)
             vectors = vectors + attributes
         return torch.cat([vectors, weights, torch.ones_like(weights)], -1)

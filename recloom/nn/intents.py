@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recloom.nn.last_of import last_of
+
 EPS = 1e-12
 
 
@@ -55,7 +57,7 @@ class IntentDisentangling(nn.Module):
         placed = states + self.position[at.clamp_(max=self.length - 1)]
         keys = self.norm_keys(placed)
         keys = keys + F.relu(self.widen(keys))
-        last = placed[torch.arange(len(placed), device=placed.device), lengths - 1]
+        last = last_of(placed, valid)
         query = self.norm_query(last + self.query_bias)
         scores = torch.einsum("bld,bd->bl", keys, query) * self.dim**-0.5
         return scores.masked_fill(~valid, -torch.inf).softmax(1)

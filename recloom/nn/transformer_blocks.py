@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.nn.attention import SelfAttention
 from recloom.nn.dropout import dropout
+from recloom.nn.last_of import last_of
 
 EPS = 1e-12
 
@@ -37,7 +37,7 @@ class BertBlock(nn.Module):
 
     def last(self, states: Tensor, valid: Tensor) -> Tensor:
         """As `forward`, for the last real position of each row alone: `(batch, dim)`."""
-        ends = _ends(states, valid)
+        ends = last_of(states, valid)
         return self._forward(ends, self.attention.last(ends, states, valid))
 
     def _forward(self, states: Tensor, mixed: Tensor) -> Tensor:
@@ -72,15 +72,10 @@ class OriginalBlock(nn.Module):
 
     def last(self, states: Tensor, valid: Tensor) -> Tensor:
         """As `forward`, for the last real position of each row alone: `(batch, dim)`."""
-        asking = self.norm_attention(_ends(states, valid))
+        asking = self.norm_attention(last_of(states, valid))
         return self._forward(asking, self.attention.last(asking, states, valid))
 
     def _forward(self, asking: Tensor, mixed: Tensor) -> Tensor:
         states = self.norm_forward(asking + mixed)
         wide = dropout(self.activation(self.widen(states)), self.dropout, self.training)
         return states + dropout(self.narrow(wide), self.dropout, self.training)
-
-
-def _ends(states: Tensor, valid: Tensor) -> Tensor:
-    """The last real position of each row, `(batch, dim)`."""
-    return states[torch.arange(len(states), device=states.device), valid.sum(1) - 1]

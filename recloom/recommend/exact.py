@@ -82,7 +82,8 @@ class ExactSearch:
             rows = order[first : first + per_block]
             stop = self.asked.offsets[rows + 1]
             items = torch.from_numpy(gather(self.asked.items, stop - read[rows], stop))
-            batch = SequenceBatch(torch.full((len(rows),), -1), items).to(self.device)
+            numbers = np.full(len(rows), -1) if self.asked.numbers is None else self.asked.numbers[rows]
+            batch = SequenceBatch(torch.from_numpy(numbers), items).to(self.device)
             queries = self.search.into(buffer[:, : len(rows), : self.width], batch, candidates)
             self._keep(rows, buffer[0, : len(rows)], queries)
         return self

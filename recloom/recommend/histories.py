@@ -30,12 +30,15 @@ class Histories:
         items: `(n_actions,)` item indices 1..n.
         offsets: `(n_histories + 1,)` int64; history h is `items[offsets[h]:offsets[h + 1]]`.
         unknown_items: actions on items that the catalogue does not hold, left out of `items`.
+        numbers: `(n_histories,)` int64, which user of the training data each history belongs to, for methods that have
+            learnt something of each; -1 for nobody. None where they are all nobody's.
     """
 
     users: Sequence[Any] | pl.Series | NDArray[Any]
     items: NDArray[Any]
     offsets: NDArray[np.int64]
     unknown_items: int = 0
+    numbers: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if len(self.users) != len(self.offsets) - 1:
@@ -59,10 +62,9 @@ class Histories:
     def part(self, start: int, stop: int) -> Histories:
         """Histories `start` to `stop`; unknown items are counted in the first part only."""
         offsets = self.offsets[start : stop + 1]
-        unknown = 0 if start else self.unknown_items
-        return Histories(
-            self.users[start:stop], self.items[offsets[0] : offsets[-1]], offsets - offsets[0], unknown_items=unknown
-        )
+        items, unknown = self.items[offsets[0] : offsets[-1]], 0 if start else self.unknown_items
+        numbers = None if self.numbers is None else self.numbers[start:stop]
+        return Histories(self.users[start:stop], items, offsets - offsets[0], unknown, numbers)
 
 
 def read_histories(

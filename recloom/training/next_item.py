@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
@@ -17,10 +16,7 @@ from recloom.training.optimizers import MakeOptimizer
 def next_item_loss(backbone: Backbone, next_item: NextItem, batch: SequenceBatch, generator: Generator) -> Tensor:
     """The loss of a batch's targets; where every row has its last one alone, the last states alone are computed."""
     assert batch.targets is not None
-    rows = torch.arange(len(batch), device=batch.items.device)
-    alone = int(batch.targets.count_nonzero()) == len(batch) and bool(
-        (batch.targets[rows, batch.lengths - 1] != PAD).all()
-    )
+    alone = int(batch.targets.count_nonzero()) == len(batch) and bool((batch.last_targets != PAD).all())
     states = backbone.last(batch.items) if alone else backbone(batch.items)
     return next_item(states, backbone.items.table(), batch, generator)
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "recloom"
 ORDER = [
     "errors", "data", "views", "nn", "items", "encoders", "objectives", "evaluation", "training", "methods",
-    "recommend", "run", "compare", "environment", "results", "reproduce", "cli", "__main__",
+    "recommend", "start", "run", "compare", "environment", "results", "recipes", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -7,7 +7,8 @@ import pytest
 import recloom
 from recloom import reproduce as module
 from recloom.errors import InputError
-from recloom.reproduce import read_recipes, reproduce
+from recloom.recipes import read_recipes
+from recloom.reproduce import reproduce
 from recloom.results import table
 
 SASREC = """method = "sasrec"

@@ -94,10 +94,9 @@ def test_nothing_to_learn_is_said(sequences):
         batches(sequences, grouping="sorted")
 
 
-def test_last_reads_the_state_of_the_last_real_item():
-    batch = SequenceBatch(torch.arange(2), torch.tensor([[5, 6, 7], [8, 0, 0]]))
-    states = torch.arange(6.0).view(2, 3, 1)
-    assert batch.last(states).flatten().tolist() == [2.0, 3.0]
+def test_last_targets_follow_the_last_real_items():
+    batch = SequenceBatch(torch.arange(2), torch.tensor([[5, 6, 7], [8, 0, 0]]), torch.tensor([[6, 7, 4], [9, 0, 0]]))
+    assert batch.last_targets.tolist() == [4, 9]
     assert batch.lengths.tolist() == [3, 1]
 
 

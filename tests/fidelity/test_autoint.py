@@ -60,7 +60,7 @@ def test_a_ranking_is_pair_by_pair(cycle_with_attributes, deep, pairs, monkeypat
     every = torch.arange(1, 31)
     with torch.no_grad():
         found = method.score(batch, every)
-        for row, user in enumerate((method.users[0], method.users[5], method.users.mean(0))):
+        for row, user in enumerate((*method.users.weight[[0, 5]], method.users.weight.mean(0))):
             for item in (1, 17, 30):
                 fields = torch.stack([user, method.items.table()[item], method.attributes(torch.tensor(item))])[None]
                 states = fields

@@ -9,9 +9,10 @@ import recloom
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.data.module import SequenceData, TrainingBatches
+from recloom.data.negatives import ActionsWithNegatives
 from recloom.data.windows import sliding
 from recloom.errors import InputError
-from recloom.methods.fm import FactorizationMachine, actions
+from recloom.methods.fm import FactorizationMachine
 
 OF = {1: [1, 3], 2: [2], 3: [], 4: [1, 2, 3]}
 
@@ -38,7 +39,7 @@ def machine(**options):
 
 def slow(method, user, item):
     """Every feature with its value, its weight and its vector; all pairs."""
-    users = [(1.0, method.user_weights[user, 0], method.users[user])]
+    users = [(1.0, method.user_weights.weight[user, 0], method.users.weight[user])]
     features = [*users, (1.0, method.item_weights[item, 0], method.items[item])]
     if method.attributes is not None and OF[item]:
         vectors, weights = method.attributes.weight, method.attribute_weights.weight[:, 0]
@@ -71,8 +72,8 @@ def test_the_order_of_attributes_is_of_no_account_and_an_unknown_user_is_the_mea
     method.attributes.of_items.values[-3:] = torch.tensor([3, 1, 2])
     torch.testing.assert_close(method.catalogue()[4], one)
     found = method.queries(batch([-1]))[0, 0]
-    torch.testing.assert_close(found[:5], method.users.mean(0))
-    torch.testing.assert_close(found[-1], method.user_weights.mean() + method.bias)
+    torch.testing.assert_close(found[:5], method.users.weight.mean(0))
+    torch.testing.assert_close(found[-1], method.user_weights.weight.mean() + method.bias)
 
 
 def test_an_item_never_trained_on_is_its_attributes_alone():
@@ -92,10 +93,11 @@ def test_without_attributes_an_item_never_trained_on_keeps_what_negatives_taught
 
 def test_the_loss_is_bce_of_every_action_against_its_negatives():
     method = machine()
-    method.negatives = 2
-    rows, targets = torch.tensor([[1, 2], [3, 0]]), torch.tensor([[2, 3], [4, 0]])
-    asked = batch([0, 2], rows, targets)
-    assert actions(asked).tolist() == [[1, 2, 3], [3, 4, 0]]
+    method.actions.negatives = 2
+    asked = batch([0, 2], torch.tensor([[1, 2], [3, 0]]), torch.tensor([[2, 3], [4, 0]]))
+    whole = [[1, 2, 3], [3, 4]]
+    rows, items, _ = method.actions(asked, method.generator)
+    assert rows.tolist() == [0, 0, 0, 1, 1] and items.tolist() == [*whole[0], *whole[1]]
     method.generator.manual_seed(3)
     loss = method.training_step(asked, 0)
     from recloom.data.negatives import uniform_outside
@@ -103,16 +105,17 @@ def test_the_loss_is_bce_of_every_action_against_its_negatives():
     drawn = uniform_outside(asked.whole(), (2, 3, 2), 4, torch.Generator().manual_seed(3))
     terms = []
     for row, user in enumerate((0, 2)):
-        for at, item in enumerate(actions(asked)[row].tolist()):
-            if item:
-                terms.append(F.softplus(-slow(method, user, item)))
-                terms[-1] = terms[-1] + sum(F.softplus(slow(method, user, int(i))) for i in drawn[row, at])
+        for at, item in enumerate(whole[row]):
+            terms.append(F.softplus(-slow(method, user, item)))
+            terms[-1] = terms[-1] + sum(F.softplus(slow(method, user, int(i))) for i in drawn[row, at])
     torch.testing.assert_close(loss, torch.stack(terms).mean())
 
 
 def test_every_action_of_a_history_counts_once(cycle):
     windows = SequenceData(cycle, sliding, length=3).windows
-    counted = torch.cat([actions(b).flatten() for b in TrainingBatches(cycle.sequences.items, windows, batch_size=64)])
+    actions, generator = ActionsWithNegatives(cycle.n_items, 1), torch.Generator()
+    batches = TrainingBatches(cycle.sequences.items, windows, batch_size=64)
+    counted = torch.cat([actions(batch, generator)[1] for batch in batches])
     found = torch.bincount(counted, minlength=32)[1:-1]
     assert found.tolist() == cycle.catalog.train_counts[1:-1].tolist()
 

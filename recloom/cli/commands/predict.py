@@ -6,16 +6,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from recloom.cli.output import print_json, print_table, say
 from recloom.cli.values import parse_list, read_ids
 from recloom.errors import InputError
-
-if TYPE_CHECKING:
-    from recloom.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a trained run.")]
 Count = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
@@ -61,7 +58,7 @@ def recommend(
         "deny": read_ids(deny),
         "cold": cold,
     }
-    asked, options["user_ids"] = _asked(found, history, user)
+    asked = found.histories(None if user is None else [user]) if history is None else [parse_list(history)]
     if out is not None:
         with _silent_log():
             written = found.recommender().recommend_to_parquet(asked, out, k, **options)
@@ -92,20 +89,6 @@ def _silent_log() -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
-
-
-def _asked(run: Run, history: str | None, user: str | None) -> tuple[Any, list[Any] | None]:
-    """The histories asked for, and their users' ids where they do not come with them."""
-    if history is not None:
-        return [parse_list(history)], None
-    from recloom.recommend import Histories
-
-    data = run.data()
-    if user is None:
-        return Histories(data.user_ids, data.sequences.items, data.sequences.offsets), None
-    row = data.user_index(user)
-    start, stop = data.sequences.offsets[row : row + 2]
-    return [run.catalog.decode(data.sequences.items[start:stop])], [data.user_ids[row : row + 1].tolist()[0]]
 
 
 def similar(

@@ -1,0 +1,112 @@
+"""Recipe files: a method, its numbers, and the published rows to compare with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from recloom import methods
+from recloom.errors import InputError
+from recloom.evaluation import get_protocol
+
+SEEDS = (1, 2, 3)
+KEYS = {"method", "protocols", "seeds", "numbers", "published", "stage", "start", "negatives", "variants"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe file, `recipes/<dataset>/<name>.toml`.
+
+    Args:
+        file: where it was read.
+        method: a name from `recloom.methods.METHODS`.
+        protocols: every protocol its runs are evaluated under.
+        numbers: arguments of the method's `build`.
+        seeds: seeds trained when none are asked for.
+        published: rows to compare with, by protocol: metric values and their `source`.
+        stage: the one stage that is trained, such as "pretrain"; all if None.
+        start: name of the recipe beside it whose run of the same seed this one starts from.
+        negatives: file of the data set with published negatives (`user_id`, `negatives`) for "sample-99".
+        variant: which of the file's `[variants.<name>]` this is; its numbers stand above those of `[numbers]`.
+    """
+
+    file: Path
+    method: str
+    protocols: tuple[str, ...] = ("full-mask",)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = SEEDS
+    published: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stage: str | None = None
+    start: str | None = None
+    negatives: str | None = None
+    variant: str | None = None
+
+    @property
+    def dataset(self) -> str:
+        return self.file.resolve().parent.name
+
+    @property
+    def name(self) -> str:
+        return self.file.stem if self.variant is None else f"{self.file.stem}-{self.variant}"
+
+    @property
+    def digest(self) -> str:
+        """Of all that changes a number: the method, its arguments with their defaults, the protocols."""
+        content: list[Any] = [self.method, {**methods.arguments(self.method), **self.numbers}, sorted(self.protocols)]
+        before = None if self.start is None else self.beside(self.start).digest
+        content += [[part] for part in (self.stage, before, self.negatives) if part is not None]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def beside(self, name: str) -> Recipe:
+        """Another recipe of the same folder."""
+        return read_recipes(self.file.with_name(f"{name}.toml"))[0]
+
+
+def read_recipes(file: str | Path) -> list[Recipe]:
+    """Read and check a recipe file: one recipe, or one for each of its `[variants.<name>]`.
+
+    Raises:
+        InputError: not there, not TOML, an unknown key, method, argument or protocol.
+    """
+    path = Path(file)
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: recipe not readable: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not readable as TOML: {error}") from error
+    unknown = sorted(set(content) - KEYS)
+    if unknown or "method" not in content:
+        found = f"unknown key {unknown[0]!r}" if unknown else "no method"
+        raise InputError(
+            f"{path}: {found}; a recipe has method, protocols, seeds, stage, start, negatives, [numbers], "
+            f"[variants.<name>] and [published.<protocol>]"
+        )
+    recipe = Recipe(
+        path,
+        content["method"],
+        tuple(content.get("protocols", ["full-mask"])),
+        content.get("numbers", {}),
+        tuple(content.get("seeds", SEEDS)),
+        content.get("published", {}),
+        content.get("stage"),
+        content.get("start"),
+        content.get("negatives"),
+    )
+    for name in recipe.protocols:
+        get_protocol(name)
+    for name in set(recipe.published) - set(recipe.protocols):
+        raise InputError(f"{path}: [published.{name!r}] is not among its protocols {', '.join(recipe.protocols)}")
+    variants = content.get("variants", {})
+    known = methods.arguments(recipe.method)
+    for name in {*recipe.numbers, *(key for numbers in variants.values() for key in numbers)} - set(known):
+        raise InputError(f"{path}: {recipe.method} has no argument {name!r}; it has {', '.join(known) or 'none'}")
+    if not variants:
+        return [recipe]
+    return [
+        replace(recipe, numbers={**recipe.numbers, **numbers}, variant=variant) for variant, numbers in variants.items()
+    ]
