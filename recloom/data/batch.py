@@ -44,6 +44,12 @@ class SequenceBatch:
         assert self.targets is not None
         return self.targets[torch.arange(len(self), device=self.items.device), self.lengths - 1]
 
+    def ahead(self, steps: int) -> SequenceBatch:
+        """The same rows with each position's target that many steps later; `PAD` behind the end of a row."""
+        assert self.targets is not None
+        targets = torch.nn.functional.pad(self.targets[:, steps:], (0, min(steps, self.targets.shape[1])))
+        return SequenceBatch(self.users, self.items, targets)
+
     def whole(self) -> Tensor:
         """Each row and the item after its end, `(batch, length + 1)`: the window as it lies in the history.
 

@@ -25,6 +25,7 @@ from recloom.errors import InputError
 from recloom.items import AttributeEmbedding, IdEmbedding, ItemEmbedder
 from recloom.methods.about import About
 from recloom.nn.dropout import dropout as drop
+from recloom.nn.pairs import score_pairs
 from recloom.nn.users import UserEmbedding
 from recloom.training import MakeOptimizer, Method, Stage, adam
 
@@ -123,20 +124,15 @@ class AutoInt(Method):
         return scores if self.deep is None else scores + self.deep(fields.flatten(1))[:, 0]
 
     def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
-        users = self.users(batch.users)
-        vectors = self.of_items(items.flatten()).unflatten(0, items.shape)
-        columns = min(items.shape[-1], PAIRS_AT_ONCE)
-        rows = PAIRS_AT_ONCE // columns
-        scores = vectors.new_empty(len(users), items.shape[-1])
-        for begin in range(0, len(users), rows):
-            some = users[begin : begin + rows, None]
-            for first in range(0, items.shape[-1], columns):
-                theirs = vectors[..., first : first + columns, :, :]
-                theirs = theirs[begin : begin + rows] if items.dim() == 2 else theirs.expand(len(some), *theirs.shape)
-                each = some.expand(-1, theirs.shape[1], -1)
-                block = self.pairs(each.flatten(0, 1), theirs.flatten(0, 1)).view(len(some), -1)
-                scores[begin : begin + rows, first : first + columns] = block
-        return scores
+        candidates = items if items.dim() == 2 else items[None]
+        vectors = self.of_items(candidates.flatten()).unflatten(0, candidates.shape)
+
+        def block(users: Tensor, theirs: Tensor) -> Tensor:
+            shape = torch.broadcast_shapes(users.shape[:2], theirs.shape[:2])
+            each, those = users.expand(*shape, -1), theirs.expand(*shape, -1, -1)
+            return self.pairs(each.flatten(0, 1), those.flatten(0, 1)).view(shape)
+
+        return score_pairs(block, self.users(batch.users), vectors, PAIRS_AT_ONCE)
 
 
 def schedule(method: AutoInt, catalog: Catalog, *, epochs: int, batch_size: int, patience: int) -> Stage:

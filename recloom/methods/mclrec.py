@@ -28,7 +28,7 @@ from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.data.windows import get_windows
 from recloom.errors import InputError
-from recloom.methods import gru4rec, sasrec
+from recloom.methods import caser, gru4rec, sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
 from recloom.nn.augmenters import get_augmenter
@@ -196,11 +196,11 @@ def build(
     epochs: int = 100,
     patience: int = 10,
 ) -> list[Stage]:
-    """MCLRec from numbers, over `model="sasrec"` or "gru4rec"; a choice that is None is the preset's."""
+    """MCLRec from numbers, over `model="sasrec"`, "gru4rec" or "caser"; a choice that is None is the preset's."""
     if preset not in PRESETS:
         raise InputError(f"preset={preset!r} is not known; choose one of {', '.join(PRESETS)}")
-    if model not in ("sasrec", "gru4rec"):
-        raise InputError(f"model={model!r} is not known; choose 'sasrec' or 'gru4rec'")
+    if model not in ("sasrec", "gru4rec", "caser"):
+        raise InputError(f"model={model!r} is not known; choose 'sasrec', 'gru4rec' or 'caser'")
     given = {
         "schedule": schedule,
         "contrast_scale": contrast_scale,
@@ -210,8 +210,9 @@ def build(
         "normalise": normalise,
     }
     choices = PRESETS[preset] | {name: value for name, value in given.items() if value is not None}
-    if model == "gru4rec":
-        backbone = gru4rec.make_backbone(catalog, dim=dim, length=length, dropout=dropout)
+    if model in ("gru4rec", "caser"):
+        make = gru4rec.make_backbone if model == "gru4rec" else caser.make_backbone
+        backbone = make(catalog, dim=dim, length=length, dropout=dropout)
     else:
         backbone = sasrec.make_backbone(
             catalog,

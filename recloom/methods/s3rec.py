@@ -38,9 +38,10 @@ from recloom.data.negatives import uniform_outside
 from recloom.data.windows import get_windows, prefixes
 from recloom.errors import InputError
 from recloom.items import AttributeEmbedding
-from recloom.methods import autoint, fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
+from recloom.methods import autoint, caser, fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
 from recloom.methods.about import About
 from recloom.methods.autoint import AutoInt
+from recloom.methods.caser import Caser
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
 from recloom.objectives.attributes import attribute_cross_entropy, attribute_info_nce
@@ -245,15 +246,16 @@ def build(
     patience: int = 10,
 ) -> list[Stage]:
     """Pre-training and fine-tuning of one backbone; without weights or epochs of the first, fine-tuning alone."""
-    if model not in (*BACKBONES, "autoint"):
-        raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}, autoint")
+    if model not in (*BACKBONES, "autoint", "caser"):
+        raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}, autoint, caser")
     numbers: dict[str, Any] = {"dim": dim, "length": length, "dropout": dropout}
     if model not in RECURRENT:
         numbers |= {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
         numbers |= {"activation": activation, "positions": positions}
     backbone = BACKBONES.get(model, sasrec.make_backbone)(catalog, **numbers)
     make_optimizer, attributes = adam(lr, weight_decay), None
-    if model == "autoint":  # takes over the embeddings alone
+    next_item = NextItem(loss, negatives=negatives, precision=precision)
+    if model == "autoint":  # it and Caser take over the embeddings alone
         attributes = AttributeEmbedding(catalog, dim) if catalog.n_attributes else None
         method = AutoInt(
             catalog,
@@ -267,9 +269,13 @@ def build(
         )
         fine_tuning = autoint.schedule(method, catalog, epochs=epochs, batch_size=batch_size, patience=patience)
     else:
-        next_item = NextItem(loss, negatives=negatives, precision=precision)
-        predicted = NextItemPrediction(backbone, next_item, make_optimizer=make_optimizer)
-        fine_tuning = Stage(predicted, epochs, batch_size=batch_size, patience=patience)
+        tuned: Method
+        if model == "caser":
+            convolutions = caser.make_backbone(catalog, dim=dim, length=length, dropout=dropout, items=backbone.items)
+            tuned = Caser(convolutions, catalog, next_item, make_optimizer=make_optimizer)
+        else:
+            tuned = NextItemPrediction(backbone, next_item, make_optimizer=make_optimizer)
+        fine_tuning = Stage(tuned, epochs, batch_size=batch_size, patience=patience)
     weights = {"aap": aap_weight, "mip": mip_weight, "map": map_weight, "sp": sp_weight}
     if not any(weights.values()) or not pretrain_epochs:
         return [fine_tuning]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
@@ -19,6 +20,15 @@ def next_item_loss(backbone: Backbone, next_item: NextItem, batch: SequenceBatch
     alone = int(batch.targets.count_nonzero()) == len(batch) and bool((batch.last_targets != PAD).all())
     states = backbone.last(batch.items) if alone else backbone(batch.items)
     return next_item(states, backbone.items.table(), batch, generator)
+
+
+def next_items_loss(
+    states: Tensor, table: Tensor, next_item: NextItem, batch: SequenceBatch, generator: Generator, targets: int
+) -> Tensor:
+    """As the loss of a batch's targets, for each of the next `targets` items of every position; their mean."""
+    ahead = [batch.ahead(steps) for steps in range(targets)]
+    losses = [next_item(states, table, each, generator) for each in ahead if bool(each.targets.any())]  # type: ignore[union-attr]
+    return torch.stack(losses).mean()
 
 
 class NextItemPrediction(Method):

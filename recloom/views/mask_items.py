@@ -31,16 +31,17 @@ def mask_items(
     return items.masked_fill(hidden, mask_id), hidden
 
 
-def mask_share(items: Tensor, mask_id: int, ratio: float, generator: torch.Generator) -> Tensor:
+def mask_share(items: Tensor, mask_id: int, ratio: float, generator: torch.Generator, *, least: int = 0) -> Tensor:
     """Replace `floor(ratio * length)` items of each row, drawn without replacement, by the mask.
 
     Args:
         items: `(batch, length)` int64, right-padded.
+        least: so many of each row at the least, at most all of them.
 
     Source: Xie et al., CL4SRec, ICDE 2022.
     """
     valid = items != PAD
-    sizes = (valid.sum(1) * ratio + 1e-6).long()
+    sizes = (valid.sum(1) * ratio + 1e-6).long().clamp_(min=least)
     keys = torch.rand(items.shape, generator=generator, device=items.device, dtype=torch.float64)
     order = keys.masked_fill(~valid, 2).argsort(1).argsort(1)
-    return items.masked_fill(order < sizes[:, None], mask_id)
+    return items.masked_fill((order < sizes[:, None]) & valid, mask_id)

@@ -291,9 +291,10 @@ def test_the_pretext_runs_over_every_model_and_hands_its_backbone_on(model, cycl
         assert pretrain.method.attribute_table() is tune.method.backbone.items.attributes.weight
 
 
-def test_autoint_takes_over_the_embeddings_alone(cycle_with_attributes, tmp_path):
+@pytest.mark.parametrize("model", ["autoint", "caser"])
+def test_autoint_and_caser_take_over_the_embeddings_alone(cycle_with_attributes, tmp_path, model):
     numbers = {
-        "model": "autoint",
+        "model": model,
         "dim": 8,
         "length": 10,
         "pretrain_windows": "whole",
@@ -301,8 +302,12 @@ def test_autoint_takes_over_the_embeddings_alone(cycle_with_attributes, tmp_path
         "epochs": 1,
     }
     pretrain, tune = methods.build("s3rec", cycle_with_attributes.catalog, **numbers)
-    assert tune.method.items is pretrain.method.backbone.items
-    assert pretrain.method.attribute_table() is tune.method.attributes.weight
+    read = tune.method if model == "autoint" else tune.method.backbone
+    assert read.items is pretrain.method.backbone.items
+    if model == "autoint":
+        assert pretrain.method.attribute_table() is tune.method.attributes.weight
+    else:
+        assert tune.method.backbone is not pretrain.method.backbone
     data, numbers = cycle_with_attributes, {**numbers, "progress": False}
     whole = recloom.train("s3rec", data, **numbers)
     first = recloom.train("s3rec", data, out=tmp_path / "pre", stage="pretrain", **numbers)
@@ -310,8 +315,10 @@ def test_autoint_takes_over_the_embeddings_alone(cycle_with_attributes, tmp_path
     for name, value in whole.method.state_dict().items():
         assert torch.equal(value, rest.method.state_dict()[name]), name
     untouched = recloom.train("s3rec", data, start=first, **{**numbers, "epochs": 0})
-    assert torch.equal(untouched.method.attributes.weight, first.method.handed_on.weight)
-    assert torch.equal(untouched.method.items.table(), first.method.backbone.items.table())
+    read = untouched.method if model == "autoint" else untouched.method.backbone
+    assert torch.equal(read.items.table(), first.method.backbone.items.table())
+    if model == "autoint":
+        assert torch.equal(read.attributes.weight, first.method.handed_on.weight)
 
 
 def test_vectors_wider_than_the_states_are_refused_for_the_embedding_view(cycle_with_attributes):

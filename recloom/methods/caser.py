@@ -1,0 +1,126 @@
+"""Caser: convolutions over the latest items, joined with what the user likes in general.
+
+Paper: Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM 2018.
+
+Departures: every position of a history predicts its next `targets` items, in batches of histories, as the authors'
+windows of L items and T targets do one by one. Negatives are drawn anew each time (the authors' old code keeps them a
+while), one a target instead of three a window of three targets. Places before the start of a history are zero. A user
+who was not trained is the mean of the users. The L2 term is Adam's `weight_decay`. `loss` may be another one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import Catalog
+from recloom.data.windows import sliding
+from recloom.encoders import Convolutional
+from recloom.errors import InputError
+from recloom.items import IdEmbedding, ItemEmbedder
+from recloom.methods.about import About
+from recloom.nn.users import UserEmbedding
+from recloom.objectives import NextItem
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_items_loss
+
+ABOUT = About(
+    "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM", 2018
+)
+
+
+def make_backbone(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    recent: int = 5,
+    horizontal: int = 16,
+    vertical: int = 4,
+    length: int = 50,
+    dropout: float = 0.5,
+    items: ItemEmbedder | None = None,
+) -> Backbone:
+    """Item vectors under convolutions; `items` to use, such as pre-trained ones, or new ones."""
+    encoder = Convolutional(
+        dim, recent=recent, horizontal=horizontal, vertical=vertical, dropout=dropout, length=length
+    )
+    return Backbone(items or IdEmbedding(catalog, dim, dim**-0.5), encoder)
+
+
+class Caser(Method):
+    """`score = w_i [z; p_u] + b_i` with the state z of the latest items and an output table of its own (equation 11).
+
+    Args:
+        backbone: reads the causal context.
+        catalog: items and number of users.
+        next_item: the loss.
+        targets: how many next items each state predicts (T).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        catalog: Catalog,
+        next_item: NextItem,
+        *,
+        targets: int = 3,
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        if targets < 1:
+            raise InputError(f"targets={targets}: at least 1 is needed")
+        dim = backbone.encoder.dim
+        self.next_item, self.targets = next_item, targets
+        self.users = UserEmbedding(catalog.n_users, dim, dim**-0.5)
+        self.output = nn.Parameter(torch.randn(catalog.n_rows, 2 * dim) * (2 * dim) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(catalog.n_rows))
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        states = self.backbone(batch.items)
+        asked = self.join(states, self.users(batch.users)[:, None].expand_as(states))
+        table, generator = self.catalogue(), self.generator
+        return self.total(next_items=next_items_loss(asked, table, self.next_item, batch, generator, self.targets))
+
+    def join(self, states: Tensor, users: Tensor) -> Tensor:
+        """`(..., dim)` twice -> `(..., 2 dim + 1)`; the last value meets the bias."""
+        return torch.cat([states, users, torch.ones_like(states[..., :1])], -1)
+
+    def queries(self, batch: SequenceBatch) -> Tensor:
+        return self.join(self.backbone.last(batch.items), self.users(batch.users))[:, None]
+
+    def catalogue(self) -> Tensor:
+        return torch.cat([self.output, self.bias[:, None]], 1)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    recent: int = 5,
+    targets: int = 3,
+    horizontal: int = 16,
+    vertical: int = 4,
+    length: int = 50,
+    dropout: float = 0.5,
+    loss: str = "bce",
+    negatives: int = 1,
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 1e-6,
+    batch_size: int = 256,
+    epochs: int = 100,
+    patience: int = 10,
+) -> list[Stage]:
+    """Caser from numbers; `recent` and `targets` are L and T of the paper, `length` the items of a training row."""
+    backbone = make_backbone(
+        catalog, dim=dim, recent=recent, horizontal=horizontal, vertical=vertical, length=length, dropout=dropout
+    )
+    method = Caser(
+        backbone,
+        catalog,
+        NextItem(loss, negatives=negatives, precision=precision),
+        targets=targets,
+        make_optimizer=adam(lr, weight_decay),
+    )
+    return [Stage(method, epochs, sliding, batch_size, patience=patience)]

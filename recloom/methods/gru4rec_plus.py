@@ -1,0 +1,134 @@
+"""GRU4Rec+: many shared negatives, of which those that score highest count most.
+
+Paper: Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018.
+
+Departures: the network is that of `gru4rec`, with one table for input and output (the authors' "constrained" form).
+Rows are whole histories in batches of like length instead of session-parallel ones that carry a state on, so the
+negatives of a target are the other targets of its batch, at all positions, and `samples` more, drawn once a batch with
+probability `count ** alpha`; an item that stands there several times is scored once and counts as often. A negative
+that is the target itself is left out. Losses are means over targets and the optimiser is Adam (sums and Adagrad with
+momentum in the authors' code). `elu` is the slope of the last activation below 0, which leaves the order of items as it
+is; 0 means none.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import Catalog
+from recloom.data.negatives import PopularityNegatives
+from recloom.data.windows import get_windows
+from recloom.errors import InputError
+from recloom.methods import gru4rec
+from recloom.methods.about import About
+from recloom.objectives import top_gains
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam
+
+ABOUT = About("Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains, CIKM", 2018)
+
+
+class GRU4RecPlus(Method):
+    """Every state ranks its target above the batch's other targets and above popular samples.
+
+    Args:
+        backbone: reads the causal context.
+        catalog: says how popular each item is in training.
+        loss: one of `top_gains.LOSSES`.
+        samples: additional negatives of a batch.
+        alpha: their chance is `count ** alpha`: 0 is uniform, 1 popularity.
+        regularisation: of the negatives' scores, with "bpr-max".
+        elu: alpha of the exponential linear unit over the scores; 0 for none.
+        logq: with "softmax", the samples' logits are corrected by that share of the log of their chance.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        catalog: Catalog,
+        *,
+        loss: str = "bpr-max",
+        samples: int = 2048,
+        alpha: float = 0.75,
+        regularisation: float = 1.0,
+        elu: float = 0.5,
+        logq: float = 0.0,
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        if loss not in top_gains.LOSSES:
+            raise InputError(f"loss={loss!r} is not known; choose one of {', '.join(top_gains.LOSSES)}")
+        if samples < 0 or elu < 0:
+            raise InputError(f"samples={samples} and elu={elu} must be at least 0")
+        if logq and loss != "softmax":
+            raise InputError(f"logq={logq} corrects loss='softmax'; leave it at 0 with loss={loss!r}")
+        self.loss, self.samples, self.regularisation, self.elu, self.logq = loss, samples, regularisation, elu, logq
+        counts = torch.from_numpy(catalog.train_counts)
+        self.popular = PopularityNegatives(counts, alpha) if samples and bool(counts.any()) else None
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        assert batch.targets is not None
+        at = batch.targets != 0
+        states, targets = self.backbone(batch.items)[at], batch.targets[at]
+        drawn = targets[:0] if self.popular is None else self.popular.draw(self.samples, self.generator)
+        others, place, counts = torch.cat([targets, drawn.to(targets.device)]).unique(
+            return_inverse=True, return_counts=True
+        )
+        scores = self.activate(states @ F.embedding(others, self.backbone.items.table()).t())
+        if len(others) == 1:
+            return self.total(ranked=scores.sum() * 0.0)  # there is nothing to rank the target above
+        if self.logq and self.popular is not None:
+            scores = scores - self.logq * self.popular.log_probabilities.to(scores.device)[others]
+        right = place[: len(targets), None]
+        bad = scores.scatter(1, right, top_gains.LEFT_OUT)
+        return self.total(ranked=self.ranked(scores.gather(1, right)[:, 0], bad, counts.log()))
+
+    def activate(self, scores: Tensor) -> Tensor:
+        return F.elu(scores, self.elu) if self.elu else scores
+
+    def ranked(self, good: Tensor, bad: Tensor, log_counts: Tensor) -> Tensor:
+        """The loss of `(n,)` right and `(n, k)` wrong scores; see `top_gains`."""
+        if self.loss == "bpr-max":
+            return top_gains.bpr_max(good, bad, log_counts, self.regularisation)
+        losses = {"top1-max": top_gains.top1_max, "top1": top_gains.top1, "bpr": top_gains.bpr}
+        return losses.get(self.loss, top_gains.softmax)(good, bad, log_counts)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    hidden: int = 128,
+    layers: int = 1,
+    length: int = 50,
+    dropout: float = 0.3,
+    loss: str = "bpr-max",
+    samples: int = 2048,
+    alpha: float = 0.75,
+    regularisation: float = 1.0,
+    elu: float = 0.5,
+    logq: float = 0.0,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    windows: str = "whole",
+    grouping: str = "length",
+    batch_size: int = 64,
+    epochs: int = 100,
+    patience: int = 10,
+) -> list[Stage]:
+    """GRU4Rec+ from numbers; `elu` and `regularisation` belong to the losses of the paper, not to "softmax"."""
+    method = GRU4RecPlus(
+        gru4rec.make_backbone(catalog, dim=dim, hidden=hidden, layers=layers, length=length, dropout=dropout),
+        catalog,
+        loss=loss,
+        samples=samples,
+        alpha=alpha,
+        regularisation=regularisation,
+        elu=elu,
+        logq=logq,
+        make_optimizer=adam(lr, weight_decay),
+    )
+    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]

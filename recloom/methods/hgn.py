@@ -1,0 +1,114 @@
+"""HGN: gates choose what of each latest item, and which of the latest items, matter to a user.
+
+Paper: Ma et al., Hierarchical Gating Networks for Sequential Recommendation, KDD 2019.
+
+Departures: every position of a history predicts its next `targets` items, in batches of histories, as the authors'
+windows of L items and T targets do one by one. Places before the start of a history have no share in the sums (in the
+authors' code a zero vector with an open gate). Negatives are drawn anew each time, outside the row. The loss is a mean,
+not a sum; the L2 term is Adam's `weight_decay`. A user who was not trained is the mean of the users.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import PAD, Catalog
+from recloom.data.windows import sliding
+from recloom.errors import InputError
+from recloom.methods.about import About
+from recloom.nn.last_of import last_of
+from recloom.nn.users import UserEmbedding
+from recloom.objectives import NextItem
+from recloom.training import MakeOptimizer, Method, Stage, adam, next_items_loss
+
+ABOUT = About("Ma et al., Hierarchical Gating Networks for Sequential Recommendation, KDD", 2019)
+
+
+class HGN(Method):
+    """`score = p w_i + z w_i + sum_l s_l w_i + b_i` (equation 11): the user, the gated latest items, and all of them.
+
+        F = S * sigma(W1 S + W2 p),  g = sigma(F w3 + p W4),  z = sum_l g_l F_l / sum_l g_l   (equations 3 to 7)
+
+    Args:
+        catalog: items and number of users.
+        dim: width of all vectors.
+        next_item: the loss.
+        recent: how many latest items are read (L).
+        targets: how many next items each position predicts (T).
+        length: items of a history in a training row.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        dim: int,
+        next_item: NextItem,
+        *,
+        recent: int = 5,
+        targets: int = 3,
+        length: int = 50,
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(None, length=length, make_optimizer=make_optimizer)
+        for name, value in (("recent", recent), ("targets", targets)):
+            if value < 1:
+                raise InputError(f"{name}={value}: at least 1 is needed")
+        self.next_item, self.recent, self.targets = next_item, recent, targets
+        self.users = UserEmbedding(catalog.n_users, dim, dim**-0.5)
+        self.items = nn.Parameter(torch.randn(catalog.n_rows, dim) * dim**-0.5)
+        self.output = nn.Parameter(torch.randn(catalog.n_rows, dim) * dim**-0.5)
+        self.bias = nn.Parameter(torch.zeros(catalog.n_rows))
+        self.feature_item, self.feature_user = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
+        self.instance_item, self.instance_user = nn.Linear(dim, 1, bias=False), nn.Linear(dim, recent, bias=False)
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        asked = self.ask(batch.items, self.users(batch.users))
+        table, generator = self.catalogue(), self.generator
+        return self.total(next_items=next_items_loss(asked, table, self.next_item, batch, generator, self.targets))
+
+    def ask(self, items: Tensor, users: Tensor) -> Tensor:
+        """`(batch, length)` and `(batch, dim)` -> `(batch, length, dim + 1)`, what each position asks for."""
+        valid = (items != PAD)[..., None]
+        vectors = F.embedding(items, self.items) * valid
+        features = vectors * (self.feature_item(vectors) + self.feature_user(users)[:, None]).sigmoid()
+        gates = self.latest(self.instance_item(features)) + self.instance_user(users)[:, None, None]
+        gates = gates.sigmoid() * self.latest(valid.to(gates.dtype))
+        union = (self.latest(features) * gates).sum(-1) / gates.sum(-1).clamp(min=1e-9)
+        asked = users[:, None] + union + self.latest(vectors).sum(-1)
+        return torch.cat([asked, torch.ones_like(asked[..., :1])], -1)
+
+    def latest(self, values: Tensor) -> Tensor:
+        """`(batch, length, d)` -> `(batch, length, d, recent)`: those of a position and of the places before it."""
+        return F.pad(values, (0, 0, self.recent - 1, 0)).unfold(1, self.recent, 1)
+
+    def queries(self, batch: SequenceBatch) -> Tensor:
+        return last_of(self.ask(batch.items, self.users(batch.users)), batch.valid)[:, None]
+
+    def catalogue(self) -> Tensor:
+        return torch.cat([self.output, self.bias[:, None]], 1)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    recent: int = 5,
+    targets: int = 3,
+    length: int = 50,
+    loss: str = "bpr",
+    negatives: int = 1,
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 1e-3,
+    batch_size: int = 256,
+    epochs: int = 200,
+    patience: int = 10,
+) -> list[Stage]:
+    """HGN from numbers; `recent` and `targets` are L and T of the paper, `length` the items of a training row."""
+    next_item = NextItem(loss, negatives=negatives, precision=precision)
+    make_optimizer = adam(lr, weight_decay)
+    method = HGN(catalog, dim, next_item, recent=recent, targets=targets, length=length, make_optimizer=make_optimizer)
+    return [Stage(method, epochs, sliding, batch_size, patience=patience)]

@@ -1,0 +1,101 @@
+"""Caser's filters by loops over one image at a time, and its targets."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from recloom import methods
+from recloom.data.batch import SequenceBatch
+from recloom.encoders import Convolutional
+from recloom.errors import InputError
+
+L, D = 4, 6
+
+
+def encoder():
+    torch.manual_seed(0)
+    found = Convolutional(D, recent=L, horizontal=3, vertical=2, dropout=0.0, length=9).double()
+    for parameter in found.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.5)
+    return found
+
+
+def slow(encoder, image):
+    """The state of one image, `(L, D)`."""
+    out = []
+    for height, convolution in enumerate(encoder.horizontal, 1):
+        for weight, bias in zip(convolution.weight, convolution.bias, strict=True):
+            values = [
+                F.relu((weight.t() * image[start : start + height]).sum() + bias) for start in range(L - height + 1)
+            ]
+            out.append(max(values))
+    for weight, bias in zip(encoder.vertical.weight, encoder.vertical.bias, strict=True):
+        out += list((weight[:, None] * image).sum(0) + bias)
+    assert len(out) == 3 * L + 2 * D
+    return F.relu(encoder.join(torch.stack(out)))
+
+
+def test_every_position_is_its_own_image():
+    convolutions, rows = encoder(), torch.randn(2, 7, D).double()
+    valid = torch.arange(7) < torch.tensor([[7], [2]])
+    found = convolutions(rows, valid)
+    assert found.shape == (2, 7, D)
+    for row, length in ((0, 7), (1, 2)):
+        for at in range(length):
+            image = torch.zeros(L, D).double()
+            seen = rows[row, max(0, at + 1 - L) : at + 1]
+            image[L - len(seen) :] = seen
+            torch.testing.assert_close(found[row, at], slow(convolutions, image))
+    torch.testing.assert_close(convolutions.last(rows, valid), torch.stack([found[0, 6], found[1, 1]]))
+
+
+def test_only_the_horizontal_part_forgets_where_a_motif_stood():
+    convolutions = encoder()
+    motif, valid = torch.randn(2, D).double(), torch.ones(1, L, dtype=torch.bool)
+    early, late = torch.zeros(1, L, D).double(), torch.zeros(1, L, D).double()
+    early[0, :2], late[0, 2:] = motif, motif
+    with torch.no_grad():
+        for convolution in convolutions.horizontal:
+            convolution.bias.zero_()
+        pooled = [
+            [F.relu(convolution(x.transpose(1, 2))).amax(2) for convolution in convolutions.horizontal[:2]]
+            for x in (early, late)
+        ]
+        torch.testing.assert_close(pooled[0][0], pooled[1][0])
+        assert not torch.allclose(convolutions(early, valid)[:, -1], convolutions(late, valid)[:, -1])
+
+
+def make(catalog, **numbers):
+    torch.manual_seed(0)
+    return methods.build("caser", catalog, **{"dim": D, "recent": L, "length": 9, "dropout": 0.0, **numbers})[0].method
+
+
+def test_a_state_predicts_the_next_targets_and_no_more(cycle):
+    method = make(cycle.catalog, loss="softmax", targets=2, precision="fp32")
+    items, targets = torch.tensor([[3, 8, 2], [6, 0, 0]]), torch.tensor([[8, 2, 5], [1, 0, 0]])
+    batch = SequenceBatch(torch.tensor([4, 0]), items, targets)
+    states, table = method.backbone(items), method.catalogue()[1:-1]
+    terms = {0: [], 1: []}
+    for ahead, row, at, target in ((0, 0, 0, 8), (0, 0, 1, 2), (0, 0, 2, 5), (0, 1, 0, 1), (1, 0, 0, 2), (1, 0, 1, 5)):
+        asked = torch.cat([states[row, at], method.users.weight[batch.users[row]], torch.ones(1)])
+        terms[ahead].append(F.cross_entropy(table @ asked, torch.tensor(target - 1)))
+    wanted = torch.stack([torch.stack(found).mean() for found in terms.values()]).mean()
+    torch.testing.assert_close(method.training_step(batch, 0), wanted)
+
+
+def test_the_user_and_the_bias_count(cycle):
+    method = make(cycle.catalog)
+    one, two = (
+        method.score(SequenceBatch(torch.tensor([u]), torch.tensor([[3, 8]])), torch.arange(1, 31)) for u in (1, 2)
+    )
+    assert not torch.allclose(one, two)
+    with torch.no_grad():
+        method.bias[7] += 5
+    more = method.score(SequenceBatch(torch.tensor([1]), torch.tensor([[3, 8]])), torch.arange(1, 31))
+    torch.testing.assert_close((more - one)[0], F.one_hot(torch.tensor(6), 30) * 5.0)
+
+
+@pytest.mark.parametrize("name", ["recent", "horizontal", "vertical", "targets"])
+def test_less_than_one_is_refused(cycle, name):
+    with pytest.raises(InputError, match=f"{name}=0"):
+        make(cycle.catalog, **{name: 0})

@@ -1,0 +1,101 @@
+"""The losses of GRU4Rec+ by loops and closed forms, and its shared negatives."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from recloom import methods
+from recloom.data.batch import SequenceBatch
+from recloom.errors import InputError
+from recloom.objectives import top_gains
+from recloom.objectives.top_gains import LEFT_OUT
+
+
+def sigma(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def scores(n=4, k=6):
+    """Scores, of which some are left out, and how many times each of the wrong answers stands there."""
+    torch.manual_seed(0)
+    good, bad = torch.randn(n).double(), torch.randn(n, k).double() * 2
+    bad[0, 2] = bad[1, 5] = bad[1, 0] = LEFT_OUT
+    return good, bad, torch.tensor([1.0, 3, 1, 2, 1, 1]).double()
+
+
+def slow(name, good, bad, counts):
+    losses = []
+    for g, row in zip(good.tolist(), bad.tolist(), strict=True):
+        kept = [b for b, n in zip(row, counts.tolist(), strict=True) for _ in range(int(n)) if b != LEFT_OUT]
+        total = sum(map(math.exp, kept))
+        share = [math.exp(b) / total for b in kept]
+        terms = {
+            "bpr-max": -math.log(sum(s * sigma(g - b) for s, b in zip(share, kept, strict=True)))
+            + 0.7 * sum(s * b * b for s, b in zip(share, kept, strict=True)),
+            "top1-max": sum(s * (sigma(b - g) + sigma(b * b)) for s, b in zip(share, kept, strict=True)),
+            "top1": np.mean([sigma(b - g) + sigma(b * b) for b in kept]),
+            "bpr": np.mean([-math.log(sigma(g - b)) for b in kept]),
+            "softmax": -math.log(math.exp(g) / (math.exp(g) + total)),
+        }
+        losses.append(terms[name])
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("name", top_gains.LOSSES)
+def test_the_losses_by_loops(name, cycle):
+    method = methods.build("gru4rec+", cycle.catalog, dim=4, loss=name, regularisation=0.7)[0].method
+    good, bad, counts = scores()
+    good.requires_grad_(), bad.requires_grad_()
+    loss = method.ranked(good, bad, counts.log())
+    assert loss.item() == pytest.approx(slow(name, good, bad, counts), rel=1e-10)
+    loss.backward()
+    assert torch.isfinite(good.grad).all() and (bad.grad[bad == LEFT_OUT] == 0).all()
+
+
+def test_equal_negatives_give_plain_bpr_and_low_ones_no_gradient():
+    good, bad, once = torch.tensor([0.4]).double(), torch.full((1, 5), -0.3).double(), torch.zeros(5).double()
+    assert top_gains.bpr_max(good, bad, once, 0.0).item() == pytest.approx(math.log(1 + math.exp(-0.7)))
+    assert top_gains.bpr_max(good, bad, once, 2.0).item() == pytest.approx(math.log(1 + math.exp(-0.7)) + 2 * 0.09)
+    bad = torch.tensor([[1.0, -30.0]]).double().requires_grad_()
+    top_gains.bpr_max(good, bad, once[:2], 1.0).backward()
+    assert abs(bad.grad[0, 1]) < 1e-10 < abs(bad.grad[0, 0])
+
+
+def test_the_other_targets_of_a_batch_and_the_samples_are_its_negatives(cycle, monkeypatch):
+    method = methods.build("gru4rec+", cycle.catalog, dim=4, samples=3, elu=0.5, dropout=0.0)[0].method
+    batch = SequenceBatch(torch.arange(2), torch.tensor([[3, 8], [6, 0]]), torch.tensor([[8, 5], [8, 0]]))
+    method.popular.draw = lambda n, generator: torch.tensor([5, 1, 2])
+    caught = {}
+    seen = lambda good, bad, log: caught.update(good=good, bad=bad, counts=log.exp()) or good.sum()  # noqa: E731
+    monkeypatch.setattr(method, "ranked", seen)
+    method.training_step(batch, 0)
+    table, states = method.backbone.items.table(), method.backbone(batch.items)
+    elu = lambda x: x if x > 0 else 0.5 * (math.exp(x) - 1)  # noqa: E731
+    others, targets = [1, 2, 5, 8], [8, 5, 8]
+    assert caught["counts"].tolist() == pytest.approx([1, 1, 2, 2])
+    for row, (at, target) in enumerate(zip([(0, 0), (0, 1), (1, 0)], targets, strict=True)):
+        assert caught["good"][row].item() == pytest.approx(elu((states[at] @ table[target]).item()), rel=1e-5)
+        for column, item in enumerate(others):
+            value = LEFT_OUT if item == target else elu((states[at] @ table[item]).item())
+            assert caught["bad"][row, column].item() == pytest.approx(value, rel=1e-5)
+
+
+def test_a_batch_of_one_item_alone_says_nothing(cycle):
+    method = methods.build("gru4rec+", cycle.catalog, dim=4, samples=0)[0].method
+    loss = method.training_step(SequenceBatch(torch.arange(1), torch.tensor([[3]]), torch.tensor([[8]])), 0)
+    loss.backward()
+    assert loss.item() == 0 and all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
+
+
+def test_samples_follow_the_power_of_the_count(cycle):
+    method = methods.build("gru4rec+", cycle.catalog, alpha=0.5)[0].method
+    counts = torch.from_numpy(cycle.catalog.train_counts).double() ** 0.5
+    torch.testing.assert_close(method.popular.probabilities, counts / counts.sum())
+
+
+def test_what_does_not_fit_is_refused(cycle):
+    for numbers, message in (({"loss": "max"}, "loss='max'"), ({"logq": 1.0}, "logq"), ({"samples": -1}, "samples=-1")):
+        with pytest.raises(InputError, match=message):
+            methods.build("gru4rec+", cycle.catalog, **numbers)

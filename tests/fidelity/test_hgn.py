@@ -1,0 +1,67 @@
+"""HGN's gates by loops over one window at a time."""
+
+import pytest
+import torch
+
+from recloom import methods
+from recloom.data.batch import SequenceBatch
+from recloom.errors import InputError
+
+
+def make(catalog, **numbers):
+    torch.manual_seed(0)
+    method = methods.build("hgn", catalog, **{"dim": 4, "recent": 3, "length": 9, **numbers})[0].method
+    for parameter in method.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.6)
+    return method.double()
+
+
+def slow(method, user, history):
+    """The three parts of what a user asks for after a history."""
+    p, latest = method.users.weight[user], history[-3:]
+    features, gates = [], []
+    for place, item in enumerate(latest, 3 - len(latest)):
+        s = method.items[item]
+        gate = torch.sigmoid(method.feature_item.weight @ s + method.feature_item.bias + method.feature_user.weight @ p)
+        features.append(s * gate)
+        gates.append(
+            torch.sigmoid(features[-1] @ method.instance_item.weight[0] + method.instance_user.weight[place] @ p)
+        )
+    union = sum(g * f for g, f in zip(gates, features, strict=True)) / sum(gates)
+    return p, union, sum(method.items[item] for item in latest)
+
+
+def test_the_score_is_the_sum_of_its_three_parts(cycle):
+    method = make(cycle.catalog)
+    histories, users = ([3, 8, 2, 9, 1], [6, 4], [7]), [4, 0, 2]
+    items = torch.tensor([history + [0] * (5 - len(history)) for history in histories])
+    found = method.score(SequenceBatch(torch.tensor(users), items), torch.arange(1, 31))
+    for row, (user, history) in enumerate(zip(users, histories, strict=True)):
+        wanted = sum(method.output[1:31] @ part for part in slow(method, user, history)) + method.bias[1:31]
+        torch.testing.assert_close(found[row], wanted)
+
+
+def test_every_position_asks_as_if_the_row_ended_there(cycle):
+    method, items = make(cycle.catalog), torch.tensor([[3, 8, 2, 9, 1]])
+    found = method.ask(items, method.users(torch.tensor([4])))
+    for stop in range(1, 6):
+        alone = method.queries(SequenceBatch(torch.tensor([4]), items[:, :stop]))[0, 0]
+        torch.testing.assert_close(found[0, stop - 1], alone)
+
+
+def test_open_gates_give_the_mean(cycle):
+    method = make(cycle.catalog)
+    with torch.no_grad():
+        for parameter in (method.instance_item.weight, method.instance_user.weight, method.users.weight):
+            parameter.zero_()
+        method.feature_item.weight.zero_()
+        method.feature_item.bias.fill_(100)
+    asked = method.queries(SequenceBatch(torch.tensor([4]), torch.tensor([[3, 8]])))[0, 0, :-1]
+    vectors = method.items[[3, 8]]
+    torch.testing.assert_close(asked, vectors.mean(0) + vectors.sum(0))
+
+
+def test_less_than_one_is_refused(cycle):
+    for name in ("recent", "targets"):
+        with pytest.raises(InputError, match=f"{name}=0"):
+            make(cycle.catalog, **{name: 0})
