@@ -14,6 +14,7 @@ import torch
 
 import recloom
 from recloom.errors import InputError
+from recloom.training.evaluate import with_noise
 
 QUICK = {"dim": 16, "length": 12, "epochs": 2, "batch_size": 64, "precision": "fp32"}
 
@@ -67,6 +68,31 @@ def test_other_data_is_refused_unless_told(saved, make_cycle_log):
     smaller = recloom.prepare(make_cycle_log(n_items=20), min_user=0, min_item=0)
     with pytest.raises(InputError, match="20"):
         run.evaluate(data=smaller, any_data=True)
+
+
+def test_random_items_in_the_histories_read_make_it_worse_and_are_said(make_cycle_log):
+    data = recloom.prepare(make_cycle_log(), min_user=0, min_item=0)
+    run = recloom.train("sasrec", data, progress=False, **{**QUICK, "epochs": 25, "lr": 5e-3, "dropout": 0.1})
+    clean, noisy, again = (run.evaluate(insert_noise=share) for share in (0.0, 0.5, 0.5))
+    assert noisy.metrics()["HR@5"] < clean.metrics()["HR@5"] - 0.05
+    assert noisy.metrics() == again.metrics() != run.evaluate(insert_noise=0.5, seed=1).metrics()
+    assert noisy.history_lengths.tolist() == clean.history_lengths.tolist(), "only what is read changes"
+    assert noisy.to_dict()["insert_noise"] == 0.5 and "insert_noise" not in clean.to_dict()
+    assert "50% random items" in repr(noisy)
+    with pytest.raises(InputError, match=r"insert_noise=1\.5"):
+        run.evaluate(insert_noise=1.5)
+
+
+def test_noise_is_the_asked_share_and_the_latest_items_stay():
+    items = torch.arange(1, 7).repeat(4000, 1)
+    found = with_noise(items, 0.25, 50, 1000, torch.Generator().manual_seed(0))
+    assert ((found != 0).sum(1) - 6).double().mean().item() == pytest.approx(1.5, abs=0.05)
+    kept = found.masked_fill(found > 6, 0)
+    assert ((kept != 0).sum(1) >= 6).all() and (found[:, 0] > 6).double().mean() > 0.15
+    ends = found.gather(1, (found != 0).sum(1, keepdim=True) - 1)
+    assert (ends > 6).double().mean().item() == pytest.approx(1 / 2 * (1 / 7 + 2 / 8), abs=0.02)
+    short = with_noise(items, 0.25, 4, 1000, torch.Generator().manual_seed(0))
+    assert short.shape == (4000, 4) and torch.equal(short[:, -1:], ends)
 
 
 def test_a_folder_keeps_one_recipe(saved):

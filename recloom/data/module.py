@@ -117,7 +117,7 @@ def query_batches(
 def corrupted(data: Dataset, share: float, seed: int) -> NDArray[np.int32]:
     """The flat item array with a share of its training actions replaced by uniform items; held-out ones stay."""
     sequences, draw = data.sequences, np.random.default_rng((seed, 1))
-    training = np.flatnonzero(np.arange(len(sequences.items)) < np.repeat(data.split.train_stop, sequences.lengths))
+    training = np.flatnonzero(sequences.before(data.split.train_stop))
     hit = draw.permutation(training)
     noise = draw.integers(1, data.n_items + 1, len(hit), dtype=np.int32)
     hit, noise = hit[: round(share * len(hit))], noise[: round(share * len(hit))]
@@ -139,6 +139,7 @@ class SequenceData(L.LightningDataModule):
 
     Attributes:
         items: the flat item array that is trained on.
+        train_stop: `(n_users,)`, where the training history of each user ends; at its start for those left out.
     """
 
     def __init__(
@@ -167,9 +168,16 @@ class SequenceData(L.LightningDataModule):
             left_out = np.random.default_rng(draw_seed).permutation(data.n_users)[round(share * data.n_users) :]
             train_stop = train_stop.copy()
             train_stop[left_out] = data.sequences.offsets[:-1][left_out]
+        self.train_stop = train_stop
         self.windows = windows(data.sequences, train_stop, length)
         self.items = corrupted(data, corrupt, draw_seed) if corrupt else data.sequences.items
         self.training: TrainingBatches | None = None
+
+    def actions(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Whose and what every training action is, one after another, `(actions,)` each."""
+        sequences = self.data.sequences
+        kept = sequences.before(self.train_stop)
+        return sequences.users[kept], self.items[kept]
 
     def train_dataloader(self) -> TrainingBatches:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

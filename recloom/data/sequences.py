@@ -37,6 +37,15 @@ class Sequences:
         """`(n_users,)` int64 actions of each user."""
         return np.diff(self.offsets)
 
+    def before(self, stop: Int) -> NDArray[np.bool_]:
+        """`(n_actions,)`: which actions lie before their user's `stop`, such as `Split.train_stop`."""
+        return np.arange(len(self.items)) < np.repeat(stop, self.lengths)
+
+    @property
+    def users(self) -> Int:
+        """`(n_actions,)` int64, whose each action is."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
     @property
     def times_are_positions(self) -> bool:
         """Each user's times are 0, 1, 2, ... (or 1, 2, 3, ...): they tell the order and no moments."""

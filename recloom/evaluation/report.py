@@ -42,6 +42,7 @@ class Evaluation:
             so equal scores at the cut are in no particular order there.
         seed: of the sampled candidates; None where nothing is sampled, or the candidates were given.
         split_options: what the split was made with.
+        insert_noise: random items inserted into each history that was read, for each of its own.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Evaluation:
     recalls: Mapping[int, Floats] | None = None
     seed: int | None = None
     split_options: Mapping[str, Any] = field(default_factory=dict)
+    insert_noise: float = 0.0
 
     def __len__(self) -> int:
         """Users ranked."""
@@ -154,6 +156,7 @@ class Evaluation:
             "k": list(self.k),
             "exact": self.exact,
             "seed": self.seed,
+            **({"insert_noise": self.insert_noise} if self.insert_noise else {}),
             "users": len(self),
             "metrics": self.metrics(),
         }
@@ -179,7 +182,8 @@ class Evaluation:
         return self.table(intervals=False)
 
     def _title(self) -> str:
-        return f"{self.method} on {self.part} of {self.split}, {self.protocol}, {len(self):,} users"
+        noise = f", {self.insert_noise:.0%} random items inserted" if self.insert_noise else ""
+        return f"{self.method} on {self.part} of {self.split}, {self.protocol}, {len(self):,} users{noise}"
 
     def _by(self, by: NDArray[np.int64], groups: int | Sequence[int], k: int | None) -> pl.DataFrame:
         import polars as pl

@@ -17,6 +17,7 @@ from recloom.methods import (
     bpr_mf,
     caser,
     cl4srec,
+    coserec,
     dssrec,
     duorec,
     fdsa,
@@ -26,6 +27,8 @@ from recloom.methods import (
     gru4rec_f,
     gru4rec_plus,
     hgn,
+    iclrec,
+    lma4rec,
     mclrec,
     ncf,
     pop,
@@ -34,6 +37,7 @@ from recloom.methods import (
     s3rec_mip,
     sasrec,
     sasrec_f,
+    srma,
 )
 from recloom.training import Stage
 
@@ -58,7 +62,11 @@ METHODS: dict[str, Callable[..., list[Stage]]] = {
     "s3rec-mip": s3rec_mip.build,
     "dssrec": dssrec.build,
     "cl4srec": cl4srec.build,
+    "coserec": coserec.build,
+    "lma4rec": lma4rec.build,
+    "iclrec": iclrec.build,
     "duorec": duorec.build,
+    "srma": srma.build,
     "mclrec": mclrec.build,
 }
 

@@ -143,9 +143,7 @@ class S3Pretraining(Method):
 
     def on_fit_start(self) -> None:
         """Foreign segments are cut from all training histories, laid end to end."""
-        data = self.trainer.datamodule.data  # type: ignore[attr-defined]
-        held_out = np.repeat(data.split.train_stop, data.sequences.lengths)
-        items = self.trainer.datamodule.items[np.arange(len(held_out)) < held_out]  # type: ignore[attr-defined]
+        _, items = self.trainer.datamodule.actions()  # type: ignore[attr-defined]
         self.fillers = torch.from_numpy(items.astype(np.int64)).to(self.device)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:

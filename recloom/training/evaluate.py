@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import PAD
 from recloom.data.dataset import Dataset
 from recloom.data.module import query_batches
+from recloom.errors import InputError
 from recloom.evaluation import Evaluation, Evaluator
 from recloom.training.method import Method
 
@@ -32,6 +35,7 @@ def evaluate(
     seed: int = 0,
     candidates: NDArray[np.int32] | None = None,
     name: str | None = None,
+    insert_noise: float = 0.0,
 ) -> Evaluation:
     """Evaluate a method on one part of a data set under one protocol.
 
@@ -44,7 +48,15 @@ def evaluate(
         seed: of the sampled candidates.
         candidates: published candidates of a sampled protocol, target first.
         name: of the method in errors and tables.
+        insert_noise: random items at random places of what the method reads, for each item that it reads, drawn by
+            `seed` (MCLRec's figure 7). What is ranked stays the same.
+
+    Raises:
+        InputError: an unknown part or protocol, noise outside 0..1.
     """
+    if not 0 <= insert_noise <= 1:
+        raise InputError(f"insert_noise={insert_noise} must lie in 0..1, random items for each item of a history")
+    draw = torch.Generator().manual_seed(seed)
     was_training, name = method.training, name or method.name
     method.eval()
     evaluator = Evaluator(
@@ -53,13 +65,33 @@ def evaluate(
     by_vectors = method.ranks_by == "vectors"
     evaluator.start(method.catalogue() if by_vectors else None, name)
     for rows, batch in query_batches(data, part, method.length, 1024 if by_vectors else 256):
+        if insert_noise:
+            batch = SequenceBatch(batch.users, with_noise(batch.items, insert_noise, method.length, data.n_items, draw))
         batch = batch.to(method.device)
         if by_vectors:
             evaluator.add_queries(rows, method.queries(batch))
         else:
             evaluator.add_scores(rows, _scores(method, batch, evaluator, rows, data.n_items))
     method.train(was_training)
-    return evaluator.result()
+    return replace(evaluator.result(), insert_noise=insert_noise)
+
+
+def with_noise(items: Tensor, share: float, length: int, n_items: int, generator: torch.Generator) -> Tensor:
+    """Rows with uniform items at random places, `share` as many as a row holds, of which the latest `length` are kept.
+
+    Where that is no whole number it is rounded up with the chance of its fraction; every place is as likely, before the
+    first item and after the last one too.
+    """
+    lengths = (items != PAD).sum(1, keepdim=True)
+    sizes = (lengths * share + torch.rand(lengths.shape, generator=generator, dtype=torch.float64)).long()
+    totals = lengths + sizes
+    at = torch.arange(int(totals.max())).expand(len(items), -1)
+    keys = torch.rand(at.shape, generator=generator).masked_fill(at >= totals, 2)
+    noisy = keys.argsort(1).argsort(1) < sizes
+    own = items.gather(1, ((~noisy).cumsum(1) - 1).clamp(0, items.shape[1] - 1))
+    found = torch.where(noisy, torch.randint(1, n_items + 1, at.shape, generator=generator), own)
+    place = at[:, :length] + (totals - length).clamp(min=0)
+    return found.gather(1, place.clamp(max=at.shape[1] - 1)).masked_fill(place >= totals, PAD)
 
 
 def _scores(

@@ -2,8 +2,22 @@
 
 from recloom.views.crop_items import crop_items
 from recloom.views.cut_segment import cut_segment
+from recloom.views.insert_items import insert_items
 from recloom.views.mask_items import mask_items, mask_share
+from recloom.views.one_of import one_of
 from recloom.views.reorder_items import reorder_items
+from recloom.views.substitute_items import substitute_items
 from recloom.views.two_different import Operator, two_different
 
-__all__ = ["Operator", "crop_items", "cut_segment", "mask_items", "mask_share", "reorder_items", "two_different"]
+__all__ = [
+    "Operator",
+    "crop_items",
+    "cut_segment",
+    "insert_items",
+    "mask_items",
+    "mask_share",
+    "one_of",
+    "reorder_items",
+    "substitute_items",
+    "two_different",
+]

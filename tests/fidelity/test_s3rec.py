@@ -12,7 +12,9 @@ import recloom
 from recloom import methods
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
+from recloom.data.module import SequenceData
 from recloom.data.negatives import uniform_outside
+from recloom.data.windows import prefixes
 from recloom.encoders import Transformer
 from recloom.errors import InputError
 from recloom.items import IdEmbedding
@@ -268,7 +270,7 @@ def test_without_pretraining_it_is_sasrec_to_the_bit(cycle):
 
 def test_foreign_segments_hold_no_held_out_item(cycle):
     method = methods.build("s3rec-mip", cycle.catalog, dim=8, length=10)[0].method
-    method.trainer = SimpleNamespace(datamodule=SimpleNamespace(data=cycle, items=cycle.sequences.items))
+    method.trainer = SimpleNamespace(datamodule=SequenceData(cycle, prefixes, length=10))
     method.on_fit_start()
     begin, stop = cycle.sequences.offsets[:-1], cycle.split.train_stop
     wanted = np.concatenate([cycle.sequences.items[a:b] for a, b in zip(begin, stop, strict=True)])

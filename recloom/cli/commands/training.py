@@ -103,6 +103,9 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="Prepared data, if not that of the run.")] = None,
     any_data: Annotated[bool, typer.Option("--any-data", help="Evaluate on other data than trained on.")] = False,
     groups: Annotated[bool, typer.Option("--groups", help="Also by history length and item popularity.")] = False,
+    insert_noise: Annotated[
+        float, typer.Option("--insert-noise", min=0, max=1, help="Random items in each history, for each of its own.")
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Rank the held-out items of every user; print the metrics with 95 % intervals over users.
@@ -111,18 +114,20 @@ def evaluate(
     Examples:
       recloom evaluate runs/shop
       recloom evaluate runs/shop --split valid --protocol full-open --k 10 --json
+      recloom evaluate runs/shop --insert-noise 0.15
     """
     if split not in ("test", "valid"):
         raise InputError(f"--split {split!r} is not known; choose test or valid")
     from recloom.run import load
 
-    found = load(run).evaluate(protocol, parse_cutoffs(k), split, data, any_data=any_data)
+    found = load(run).evaluate(protocol, parse_cutoffs(k), split, data, any_data=any_data, insert_noise=insert_noise)
     if as_json:
         print_json(found.to_dict())
         return
     intervals = found.intervals()
     rows = [{"metric": name, "value": value, **_bounds(intervals.get(name))} for name, value in found.metrics().items()]
-    print_table(rows, f"{found.method}, {protocol}, {split}, {len(found.ranks):,} users")
+    noise = f", {insert_noise:.0%} random items inserted" if insert_noise else ""
+    print_table(rows, f"{found.method}, {protocol}, {split}, {len(found.ranks):,} users{noise}")
     if groups:
         print_table(found.by_length().to_dicts(), "By history length")
         print_table(found.by_popularity().to_dicts(), "By popularity of the target")

@@ -1,0 +1,210 @@
+"""CoSeRec: contrast of views in which items are exchanged for, or joined by, the ones they go together with.
+
+Paper: Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation, 2021.
+
+Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's); rows are whole histories, as
+in the paper. Items are correlated over all training items (the code leaves each history's last one out) and count once
+a user. After `warmup` epochs the partner of an item is, as in the code, whichever of the best one by correlation and
+the best one by the product of the items' present vectors has the higher score, each kind of score scaled to 0..1 over
+the items; partners by vectors are found anew each epoch, among items that were trained. Hidden items become the mask
+item (the code writes padding). `contrast_on="flat"` compares all states of a row, end to end, as the code does, with
+nothing before the start of a history, where the code has states of padding. The code passes the mask's ratio to the
+reordering: `reorder_ratio=0.7` repeats that.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import PAD, Catalog
+from recloom.data.correlation import correlated_items
+from recloom.data.windows import get_windows
+from recloom.errors import InputError
+from recloom.methods import sasrec
+from recloom.methods.about import About
+from recloom.nn.row_vectors import READINGS, row_vectors
+from recloom.objectives import NextItem
+from recloom.objectives.info_nce import info_nce
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+from recloom.views import crop_items, insert_items, mask_share, one_of, reorder_items, substitute_items
+
+ABOUT = About("Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation", 2021)
+
+OPERATORS = ("substitute", "insert", "mask", "crop", "reorder")
+FOR_SHORT = torch.tensor([True, True, True, False, False])
+"""Operators that leave enough of a short history ("SIM")."""
+
+
+class CoSeRec(Method):
+    """Next items, plus the contrast of two views of each history, each by one operator of five.
+
+    Args:
+        backbone: reads the causal context.
+        next_item: the main loss.
+        catalog: which items were trained.
+        ratios: of each of `OPERATORS`.
+        threshold: histories of at most so many items are seen through the first three operators alone.
+        warmup: epochs before the items' vectors also say which go together; None for never.
+        weight, temperature: of the contrast.
+        contrast_on: "flat", "mean" or "last"; see `row_vectors`.
+    """
+
+    trained: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        next_item: NextItem,
+        catalog: Catalog,
+        ratios: dict[str, float],
+        *,
+        threshold: int = 4,
+        warmup: int | None = 160,
+        weight: float = 0.1,
+        temperature: float = 1.0,
+        contrast_on: str = "flat",
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        if contrast_on not in READINGS:
+            raise InputError(f"contrast_on={contrast_on!r} is not known; choose one of {', '.join(READINGS)}")
+        for name, ratio in ratios.items():
+            if not 0 <= ratio <= 1:
+                raise InputError(f"{name}_ratio={ratio} must lie in 0..1")
+        self.next_item, self.ratios, self.threshold, self.warmup = next_item, ratios, threshold, warmup
+        self.weight, self.temperature, self.contrast_on = weight, temperature, contrast_on
+        self.register_buffer("trained", torch.from_numpy(catalog.trained), persistent=False)
+        self.by_actions: tuple[Tensor, Tensor] | None = None
+        self.partners: Tensor | None = None
+
+    def on_fit_start(self) -> None:
+        """Correlate the items of the training histories."""
+        users, items = self.trainer.datamodule.actions()  # type: ignore[attr-defined]
+        ids, scores = correlated_items(users, items, self.backbone.items.n_items)
+        self.by_actions = torch.from_numpy(ids[:, 0]).to(self.device), torch.from_numpy(scores[:, 0]).to(self.device)
+        self.partners = self.whole(self.by_actions[0])
+
+    def on_train_epoch_start(self) -> None:
+        """After the warm-up, let the items' vectors have a say."""
+        if self.warmup is not None and self.current_epoch >= self.warmup:
+            self.partners = self.hybrid()
+
+    def whole(self, partners: Tensor) -> Tensor:
+        """An item without a partner is its own."""
+        return torch.where(partners == PAD, torch.arange(len(partners), device=partners.device), partners)
+
+    @torch.no_grad()
+    def hybrid(self) -> Tensor:
+        """The better of each item's two partners, `(n_items + 2,)`."""
+        assert self.by_actions is not None
+        ids, scores = self.by_actions
+        vectors, others = self.backbone.items.table(), self.trained.clone()
+        others[[0, -1]] = False
+        near, products = torch.zeros_like(ids), torch.full_like(scores, -torch.inf)
+        for rows in torch.arange(len(ids), device=self.device).split(1024):
+            similar = (vectors[rows] @ vectors.t()).masked_fill(~others, -torch.inf)
+            similar[torch.arange(len(rows), device=self.device), rows] = -torch.inf
+            products[rows], near[rows] = similar.max(1)
+        real = others & (ids != PAD)
+        better = (ids == PAD) | (scaled(products, real) > scaled(scores, real))
+        return self.whole(torch.where(better & others, near, ids))
+
+    def views(self, items: Tensor) -> Tensor:
+        """One view of each row, by one operator."""
+        assert self.partners is not None
+        partners, ratios, lengths = self.partners[items], self.ratios, (items != PAD).sum(1)
+        sizes = (lengths * ratios["insert"] + 1e-6).long().clamp(min=1)
+        short = lengths[:, None] <= self.threshold
+        mask_id, length = self.backbone.items.mask_id, self.length
+        return one_of(
+            items,
+            [
+                lambda rows, draw: substitute_items(rows, partners, ratios["substitute"], draw),
+                lambda rows, draw: insert_items(rows, partners, sizes, length, draw),
+                lambda rows, draw: mask_share(rows, mask_id, ratios["mask"], draw),
+                lambda rows, draw: crop_items(rows, ratios["crop"], draw),
+                lambda rows, draw: reorder_items(rows, ratios["reorder"], draw),
+            ],
+            self.generator,
+            FOR_SHORT.to(items.device) | ~short,
+        )
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
+        if self.weight:
+            vectors = [self.read(self.views(batch.items)) for _ in range(2)]
+            terms["contrast"] = info_nce(*vectors, temperature=self.temperature)
+        return self.total({"contrast": self.weight}, **terms)
+
+    def read(self, items: Tensor) -> Tensor:
+        """One vector for each row."""
+        if self.contrast_on == "last":
+            return self.backbone.last(items)
+        return row_vectors(self.backbone(items), items != PAD, self.contrast_on, self.length)
+
+
+def scaled(scores: Tensor, real: Tensor) -> Tensor:
+    """Scores moved to 0..1 by the least and the most of the real ones; all 0 where these are equal."""
+    low, high = scores[real].min(), scores[real].max()
+    return (scores - low) / (high - low).clamp(min=1e-12)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    length: int = 50,
+    dropout: float = 0.5,
+    attention_dropout: float = 0.5,
+    positions: str = "from_end",
+    substitute_ratio: float = 0.1,
+    insert_ratio: float = 0.4,
+    mask_ratio: float = 0.7,
+    crop_ratio: float = 0.2,
+    reorder_ratio: float = 0.2,
+    threshold: int = 4,
+    warmup: int | None = 160,
+    contrast_weight: float = 0.1,
+    temperature: float = 1.0,
+    contrast_on: str = "flat",
+    loss: str = "softmax",
+    negatives: int = 1,
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    windows: str = "whole",
+    grouping: str = "length",
+    batch_size: int = 256,
+    epochs: int = 300,
+    patience: int = 40,
+) -> list[Stage]:
+    """CoSeRec from numbers. Beauty in the code: threshold 12, insert .5, substitute .05, warmup 220."""
+    backbone = sasrec.make_backbone(
+        catalog,
+        dim=dim,
+        layers=layers,
+        heads=heads,
+        length=length,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        positions=positions,
+    )
+    ratios = dict(zip(OPERATORS, (substitute_ratio, insert_ratio, mask_ratio, crop_ratio, reorder_ratio), strict=True))
+    method = CoSeRec(
+        backbone,
+        NextItem(loss, negatives=negatives, precision=precision),
+        catalog,
+        ratios,
+        threshold=threshold,
+        warmup=warmup,
+        weight=contrast_weight,
+        temperature=temperature,
+        contrast_on=contrast_on,
+        make_optimizer=adam(lr, weight_decay),
+    )
+    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]

@@ -1,0 +1,205 @@
+"""ICLRec: a history and its views lie near the centre of the intent they share with other histories.
+
+Paper: Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW 2022.
+
+Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's). A history is read as the
+mean of its states, padding left out (the code averages it in); `contrast_on="flat"` compares all states of two views
+end to end, as the code does, with nothing before the start of a history. Hidden items become the mask item (the code
+writes padding). Histories are assigned to the normalised centres that the contrast uses (the code assigns before
+normalising). Clusters come from one k-means++ start of our own at each epoch's beginning (the code: the best of five by
+faiss); `restarts` asks for more, `clustering="faiss"` for faiss. `mask_same_intent=True` takes histories of one intent
+out of each other's negatives in the intent's contrast, which the paper has and no released script switches on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import PAD, Catalog
+from recloom.data.module import window_batch
+from recloom.data.windows import get_windows
+from recloom.errors import InputError
+from recloom.methods import sasrec
+from recloom.methods.about import About
+from recloom.methods.cl4srec import operators
+from recloom.nn.k_means import k_means, nearest
+from recloom.nn.row_vectors import READINGS, row_vectors
+from recloom.objectives import NextItem
+from recloom.objectives.info_nce import info_nce
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+from recloom.views import Operator, one_of
+
+ABOUT = About("Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW", 2022)
+
+ROWS_AT_ONCE = 1024
+
+
+class ICLRec(Method):
+    """Next items, the contrast of two views, and that of each view with the centre of its history's intent.
+
+    Args:
+        backbone: reads the causal context.
+        next_item: the main loss.
+        operators: of the views; each draws one.
+        intents: clusters of histories.
+        contrast_weight, intent_weight: of the two contrasts.
+        temperature: of both.
+        contrast_on: how views are compared with each other; see `row_vectors`. With centres it is "mean".
+        mask_same_intent: histories of one intent are no negatives of each other in the intent's contrast.
+        clustering: "torch" or "faiss".
+        restarts: of the clustering.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        next_item: NextItem,
+        operators: list[Operator],
+        *,
+        intents: int = 256,
+        contrast_weight: float = 0.1,
+        intent_weight: float = 0.1,
+        temperature: float = 1.0,
+        contrast_on: str = "flat",
+        mask_same_intent: bool = False,
+        clustering: str = "torch",
+        restarts: int = 1,
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        if contrast_on not in READINGS:
+            raise InputError(f"contrast_on={contrast_on!r} is not known; choose one of {', '.join(READINGS)}")
+        if clustering not in ("torch", "faiss"):
+            raise InputError(f"clustering={clustering!r} is not known; choose 'torch' or 'faiss'")
+        if intents < 1 or restarts < 1:
+            raise InputError(f"intents={intents} and restarts={restarts} must be at least 1")
+        self.next_item, self.operators, self.intents, self.temperature = next_item, operators, intents, temperature
+        self.weights = {"contrast": contrast_weight, "intent": intent_weight}
+        self.contrast_on, self.mask_same_intent = contrast_on, mask_same_intent
+        self.clustering, self.restarts = clustering, restarts
+        self.centres: Tensor | None = None
+
+    def on_train_epoch_start(self) -> None:
+        """The expectation step: cluster all training histories as the model reads them now, without dropout."""
+        if not self.weights["intent"]:
+            return
+        data, found = self.trainer.datamodule, []  # type: ignore[attr-defined]
+        self.eval()
+        with torch.no_grad():
+            order = np.argsort(data.windows.lengths, kind="stable")
+            for first in range(0, len(order), ROWS_AT_ONCE):
+                rows = order[first : first + ROWS_AT_ONCE]
+                items = window_batch(data.items, data.windows, rows).items.to(self.device)
+                found.append(self.mean(items))
+        self.train()
+        self.centres = F.normalize(self.cluster(torch.cat(found)), dim=1)
+
+    def cluster(self, points: Tensor) -> Tensor:
+        """`(histories, dim)` -> `(intents, dim)`."""
+        if self.clustering == "torch":
+            return k_means(points, self.intents, self.generator, restarts=self.restarts)[0]
+        try:
+            import faiss
+        except ImportError as error:
+            raise InputError("clustering='faiss' needs faiss; pip install 'recloom[ann]'") from error
+        seed = int(torch.randint(2**31 - 1, (1,), generator=self.generator, device=self.device))
+        k = min(self.intents, len(points))
+        kind = faiss.Kmeans(
+            points.shape[1], k, niter=20, nredo=self.restarts, seed=seed, min_points_per_centroid=1,
+            max_points_per_centroid=4096,
+        )  # fmt: skip
+        kind.train(np.ascontiguousarray(points.cpu().numpy(), dtype=np.float32))
+        return torch.from_numpy(kind.centroids).to(points)
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
+        if any(self.weights.values()):
+            views = [one_of(batch.items, self.operators, self.generator) for _ in range(2)]
+            states = [self.backbone(view) for view in views]
+        if self.weights["contrast"]:
+            one, two = (self.read(x, view, self.contrast_on) for x, view in zip(states, views, strict=True))
+            terms["contrast"] = info_nce(one, two, temperature=self.temperature)
+        if self.weights["intent"]:
+            assert self.centres is not None
+            with torch.no_grad():
+                intents, _ = nearest(self.mean(batch.items), self.centres)
+            same = intents[:, None] == intents if self.mask_same_intent else None
+            centres = self.centres[intents]
+            sides = [
+                info_nce(self.read(x, view, "mean"), centres, temperature=self.temperature, same=same)
+                for x, view in zip(states, views, strict=True)
+            ]
+            terms["intent"] = torch.stack(sides).mean()
+        return self.total(self.weights, **terms)
+
+    def read(self, states: Tensor, items: Tensor, reading: str) -> Tensor:
+        return row_vectors(states, items != PAD, reading, self.length)
+
+    def mean(self, items: Tensor) -> Tensor:
+        """The mean state of each row, `(batch, dim)`."""
+        return self.read(self.backbone(items), items, "mean")
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    length: int = 50,
+    dropout: float = 0.5,
+    attention_dropout: float = 0.5,
+    positions: str = "from_end",
+    crop_ratio: float = 0.2,
+    mask_ratio: float = 0.7,
+    reorder_ratio: float = 0.2,
+    intents: int = 256,
+    contrast_weight: float = 0.1,
+    intent_weight: float = 0.1,
+    temperature: float = 1.0,
+    contrast_on: str = "flat",
+    mask_same_intent: bool = False,
+    clustering: str = "torch",
+    restarts: int = 1,
+    loss: str = "softmax",
+    negatives: int = 1,
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    windows: str = "whole",
+    grouping: str = "length",
+    batch_size: int = 256,
+    epochs: int = 300,
+    patience: int = 40,
+) -> list[Stage]:
+    """ICLRec from numbers. Layers in the code: Beauty 1, Sports 2, Toys 3, Yelp 2."""
+    backbone = sasrec.make_backbone(
+        catalog,
+        dim=dim,
+        layers=layers,
+        heads=heads,
+        length=length,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        positions=positions,
+    )
+    method = ICLRec(
+        backbone,
+        NextItem(loss, negatives=negatives, precision=precision),
+        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
+        intents=intents,
+        contrast_weight=contrast_weight,
+        intent_weight=intent_weight,
+        temperature=temperature,
+        contrast_on=contrast_on,
+        mask_same_intent=mask_same_intent,
+        clustering=clustering,
+        restarts=restarts,
+        make_optimizer=adam(lr, weight_decay),
+    )
+    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]

@@ -1,0 +1,224 @@
+"""SRMA: views of a history by changes of the model: masked neurons, dropped layers, another encoder beside it.
+
+Paper: Liu et al., Self-supervised Learning for Sequential Recommendation with Model Augmentation, 2022.
+
+Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's). Masked neurons are the
+dropout, as in the code. The encoder beside it is trained first, by the first stage, and is read without dropout and
+never trained on (in the code it keeps its dropout, and the published command leaves it out); as in the code it adds a
+contrast of both views with its reading of the history, where the paper adds its output to the states.
+`layer_choice="distinct"` drops other layers for each view; "same" drops the same for both, as the code's second mode.
+Hidden items become the mask item; `contrast_on="flat"` compares all states end to end, with nothing before the start of
+a history.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recloom.data.batch import SequenceBatch
+from recloom.data.catalog import PAD, Catalog
+from recloom.data.windows import get_windows
+from recloom.encoders import Encoder
+from recloom.errors import InputError
+from recloom.methods import sasrec
+from recloom.methods.about import About
+from recloom.methods.cl4srec import operators
+from recloom.nn.dropout import dropout as drop
+from recloom.nn.row_vectors import READINGS, row_vectors
+from recloom.nn.transformer_blocks import EPS
+from recloom.objectives import NextItem
+from recloom.objectives.info_nce import info_nce
+from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Stage, adam, next_item_loss
+from recloom.views import Operator, one_of
+
+ABOUT = About("Liu et al., Self-supervised Learning for Sequential Recommendation with Model Augmentation", 2022)
+
+
+class ExtraLayers(Encoder):
+    """Light layers behind an encoder, `norm(x + dropout(GELU(W x + b)))`, some of which are left out while training.
+
+    Args:
+        encoder: what comes before.
+        extra: how many layers; all are used outside training.
+        left_out: how many of them, drawn at each call, are left out while training.
+        dropout: rate in each.
+    """
+
+    def __init__(self, encoder: Encoder, extra: int, left_out: int, dropout: float) -> None:
+        super().__init__()
+        if not 0 <= left_out <= extra:
+            raise InputError(f"left_out={left_out} of extra_layers={extra}: must lie in 0..{extra}")
+        self.contexts = encoder.contexts  # type: ignore[misc]
+        self.encoder, self.left_out, self.dropout = encoder, left_out, dropout
+        self.dim, self.length = encoder.dim, encoder.length
+        self.layers = nn.ModuleList(nn.Linear(self.dim, self.dim) for _ in range(extra))
+        self.norms = nn.ModuleList(nn.LayerNorm(self.dim, EPS) for _ in range(extra))
+        for layer in self.layers:
+            nn.init.normal_(layer.weight, 0, 0.02)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    @property
+    def input_dim(self) -> int:
+        return self.encoder.input_dim
+
+    def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
+        return self._behind(self.encoder(vectors, valid, context))
+
+    def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
+        return self._behind(self.encoder.last(vectors, valid, context))
+
+    def used(self) -> list[int]:
+        """The places of the layers of one call."""
+        n = len(self.layers)
+        kept = torch.randperm(n)[self.left_out :] if self.training and self.left_out else torch.arange(n)
+        return sorted(kept.tolist())
+
+    def _behind(self, states: Tensor) -> Tensor:
+        for place in self.used():
+            wide = drop(F.gelu(self.layers[place](states)), self.dropout, self.training)
+            states = self.norms[place](states + wide)
+        return states
+
+
+class SRMA(Method):
+    """Next items, plus the contrast of two views of each history, and of both with another encoder's reading.
+
+    Args:
+        backbone: reads the causal context.
+        next_item: the main loss.
+        operators: of the views beside those of the model; each view draws one, or none.
+        beside: a trained backbone of the same data; None for none.
+        weight: of the contrast of the views.
+        complement_weight: of that with the other encoder.
+        temperature: of both.
+        contrast_on: "flat", "mean" or "last"; see `row_vectors`.
+        layer_choice: "distinct" or "same".
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        next_item: NextItem,
+        operators: list[Operator],
+        *,
+        beside: Backbone | None = None,
+        weight: float = 0.1,
+        complement_weight: float = 0.1,
+        temperature: float = 1.0,
+        contrast_on: str = "flat",
+        layer_choice: str = "distinct",
+        make_optimizer: MakeOptimizer | None = None,
+    ) -> None:
+        super().__init__(backbone, make_optimizer=make_optimizer)
+        backbone.encoder.require("causal")
+        for name, value, allowed in (
+            ("contrast_on", contrast_on, READINGS),
+            ("layer_choice", layer_choice, ("distinct", "same")),
+        ):
+            if value not in allowed:
+                raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(allowed)}")
+        self.next_item, self.operators, self.beside = next_item, [*operators, lambda items, draw: items], beside
+        self.weights = {"contrast": weight, "complement": complement_weight if beside is not None else 0.0}
+        self.temperature, self.contrast_on, self.layer_choice = temperature, contrast_on, layer_choice
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
+        if any(self.weights.values()):
+            one, two = self.views(batch.items)
+            terms["contrast"] = info_nce(one, two, temperature=self.temperature)
+        if self.beside is not None and self.weights["complement"]:
+            self.beside.eval()
+            with torch.no_grad():
+                other = self.read(self.beside, batch.items)
+            terms["complement"] = torch.stack(
+                [info_nce(view, other, temperature=self.temperature) for view in (one, two)]
+            ).sum()
+        return self.total(self.weights, **terms)
+
+    def views(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """One vector for each of two views of every row."""
+        one, two = (one_of(items, self.operators, self.generator) for _ in range(2))
+        if self.layer_choice == "distinct":
+            return self.read(self.backbone, one), self.read(self.backbone, two)
+        width = max(one.shape[1], two.shape[1])
+        both = torch.cat([F.pad(view, (0, width - view.shape[1])) for view in (one, two)])
+        first, second = self.read(self.backbone, both).chunk(2)
+        return first, second
+
+    def read(self, backbone: Backbone, items: Tensor) -> Tensor:
+        return row_vectors(backbone(items), items != PAD, self.contrast_on, self.length)
+
+    def configure_optimizers(self) -> Any:
+        return self.make_optimizer(value for name, value in self.named_parameters() if not name.startswith("beside."))
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    length: int = 50,
+    dropout: float = 0.5,
+    attention_dropout: float = 0.1,
+    positions: str = "from_end",
+    extra_layers: int = 2,
+    left_out: int = 1,
+    layer_choice: str = "distinct",
+    crop_ratio: float = 0.2,
+    mask_ratio: float = 0.7,
+    reorder_ratio: float = 0.2,
+    contrast_weight: float = 0.1,
+    complement_weight: float = 0.1,
+    temperature: float = 1.0,
+    contrast_on: str = "flat",
+    loss: str = "softmax",
+    negatives: int = 1,
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    windows: str = "whole",
+    grouping: str = "length",
+    batch_size: int = 256,
+    pretrain_epochs: int = 100,
+    epochs: int = 300,
+    patience: int = 40,
+) -> list[Stage]:
+    """SRMA from numbers: first the encoder beside it, then the method; `complement_weight=0` leaves the first out."""
+
+    def make() -> Backbone:
+        return sasrec.make_backbone(
+            catalog,
+            dim=dim,
+            layers=layers,
+            heads=heads,
+            length=length,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            positions=positions,
+        )
+
+    next_item, make_optimizer = NextItem(loss, negatives=negatives, precision=precision), adam(lr, weight_decay)
+    beside, plain = make() if complement_weight else None, make()
+    method = SRMA(
+        Backbone(plain.items, ExtraLayers(plain.encoder, extra_layers, left_out, dropout)),
+        next_item,
+        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
+        beside=beside,
+        weight=contrast_weight,
+        complement_weight=complement_weight,
+        temperature=temperature,
+        contrast_on=contrast_on,
+        layer_choice=layer_choice,
+        make_optimizer=make_optimizer,
+    )
+    cut = get_windows(windows)
+    stages = [Stage(method, epochs, cut, batch_size, grouping, patience=patience)]
+    if beside is None:
+        return stages
+    first = NextItemPrediction(beside, next_item, make_optimizer=make_optimizer)
+    return [Stage(first, pretrain_epochs, cut, batch_size, grouping, patience=10, name="pretrain"), *stages]

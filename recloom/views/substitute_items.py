@@ -1,0 +1,24 @@
+"""Exchange items of a row for others."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recloom.data.catalog import PAD
+
+
+def substitute_items(items: Tensor, others: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
+    """Exchange `floor(ratio * length)` items of each row, at least one, drawn without replacement.
+
+    Args:
+        items: `(batch, length)` int64, right-padded.
+        others: `(batch, length)`, what would stand in place of each item.
+
+    Source: Liu et al., CoSeRec, 2021, section 3.3.
+    """
+    valid = items != PAD
+    sizes = (valid.sum(1) * ratio + 1e-6).long().clamp_(min=1)
+    keys = torch.rand(items.shape, generator=generator, device=items.device, dtype=torch.float64)
+    chosen = keys.masked_fill(~valid, 2).argsort(1).argsort(1) < sizes[:, None]
+    return torch.where(chosen & valid, others, items)

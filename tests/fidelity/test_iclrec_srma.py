@@ -1,0 +1,138 @@
+"""ICLRec's intents and SRMA's changes of the model."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import recloom
+from recloom import methods
+from recloom.data.module import window_batch
+from recloom.data.windows import whole
+from recloom.errors import InputError
+from recloom.methods.srma import ExtraLayers
+from recloom.objectives.info_nce import info_nce
+
+SMALL = {"dim": 8, "length": 10, "dropout": 0.0, "attention_dropout": 0.0, "precision": "fp32"}
+
+
+def make(name, catalog, **numbers):
+    torch.manual_seed(0)
+    return methods.build(name, catalog, **{**SMALL, **numbers})[-1].method
+
+
+@pytest.fixture
+def batch(cycle):
+    windows = whole(cycle.sequences, cycle.split.train_stop, 10)
+    return window_batch(cycle.sequences.items, windows, np.arange(6))
+
+
+def identity(items, generator):
+    return items
+
+
+def main(method, batch):
+    states, real = method.backbone(batch.items), batch.targets != 0
+    return F.cross_entropy(states[real] @ method.backbone.items.table()[1:-1].t(), batch.targets[real] - 1)
+
+
+@pytest.mark.parametrize("mask_same_intent", [False, True])
+def test_iclrec_s_loss_by_its_parts(cycle, batch, mask_same_intent):
+    numbers = {"intents": 3, "contrast_weight": 0.3, "intent_weight": 0.2, "contrast_on": "last"}
+    method = make("iclrec", cycle.catalog, mask_same_intent=mask_same_intent, **numbers)
+    method.operators = [identity]
+    means = method.backbone(batch.items).mean(1)  # every row is full
+    method.centres = F.normalize(means[[0, 1, 2]].detach(), dim=1)
+    nearest = [int(((mean - method.centres) ** 2).sum(1).argmin()) for mean in means]
+    same = torch.tensor(nearest)[:, None] == torch.tensor(nearest) if mask_same_intent else None
+    last = method.backbone(batch.items)[:, -1]
+    wanted = main(method, batch) + 0.3 * info_nce(last, last)
+    wanted = wanted + 0.2 * info_nce(means, method.centres[nearest], same=same)
+    torch.testing.assert_close(method.training_step(batch, 0), wanted)
+
+
+def test_the_expectation_step_has_no_gradient_and_no_dropout(cycle):
+    numbers = {**SMALL, "dropout": 0.5, "intents": 4, "epochs": 1}
+    one = recloom.train("iclrec", cycle, progress=False, **numbers).method
+    assert one.centres.shape == (4, 8) and not one.centres.requires_grad
+    torch.testing.assert_close(one.centres.norm(dim=1), torch.ones(4))
+    without = recloom.train("iclrec", cycle, progress=False, intent_weight=0.0, **numbers).method
+    assert without.centres is None
+
+
+def test_iclrec_without_weights_is_sasrec_run_for_run(cycle):
+    numbers = {**SMALL, "epochs": 2, "positions": "from_end"}
+    one = recloom.train("iclrec", cycle, progress=False, contrast_weight=0.0, intent_weight=0.0, **numbers).method
+    two = recloom.train("sasrec", cycle, progress=False, **numbers).method
+    for name, value in two.state_dict().items():
+        assert torch.equal(value, one.state_dict()[name]), name
+
+
+def test_faiss_is_asked_for_by_name(cycle):
+    with pytest.raises(InputError, match="clustering='scipy'"):
+        make("iclrec", cycle.catalog, clustering="scipy")
+    try:
+        import faiss  # noqa: F401
+    except ImportError:
+        with pytest.raises(InputError, match="needs faiss"):
+            make("iclrec", cycle.catalog, clustering="faiss").cluster(torch.randn(20, 8))
+    else:
+        assert make("iclrec", cycle.catalog, clustering="faiss", intents=3).cluster(torch.randn(50, 8)).shape == (3, 8)
+
+
+def test_so_many_layers_are_left_out_while_training_and_none_later(cycle):
+    method = make("srma", cycle.catalog, extra_layers=3, left_out=1)
+    encoder = method.backbone.encoder
+    assert isinstance(encoder, ExtraLayers)
+    seen = {tuple(encoder.train().used()) for _ in range(50)}
+    assert seen == {(0, 1), (0, 2), (1, 2)}
+    assert encoder.eval().used() == [0, 1, 2]
+    items = torch.tensor([[3, 4, 5]])
+    states = encoder.encoder(method.backbone.items(items), items != 0)
+    for layer, norm in zip(encoder.layers, encoder.norms, strict=True):
+        states = norm(states + F.gelu(layer(states)))
+    torch.testing.assert_close(method.backbone(items), states)
+
+
+@pytest.mark.parametrize(("choice", "calls"), [("distinct", 3), ("same", 2)])
+def test_views_choose_their_layers_apart_or_together(cycle, batch, choice, calls, monkeypatch):
+    method = make("srma", cycle.catalog, layer_choice=choice, complement_weight=0.0).train()
+    used = []
+    kept = ExtraLayers.used
+    monkeypatch.setattr(ExtraLayers, "used", lambda self: used.append(1) or kept(self))
+    method.training_step(batch, 0)
+    assert len(used) == calls, "one of them is the next-item loss's"
+
+
+def test_srma_s_loss_by_its_parts_and_the_other_encoder_stays(cycle, batch):
+    method = make("srma", cycle.catalog, left_out=0, contrast_weight=0.3, complement_weight=0.2, contrast_on="last")
+    method.operators = [identity]
+    own, other = method.backbone(batch.items)[:, -1], method.beside(batch.items)[:, -1].detach()
+    wanted = main(method, batch) + 0.3 * info_nce(own, own) + 0.2 * 2 * info_nce(own, other)
+    loss = method.train().training_step(batch, 0)
+    torch.testing.assert_close(loss, wanted)
+    before = {name: value.clone() for name, value in method.beside.state_dict().items()}
+    optimizer = method.configure_optimizers()
+    loss.backward()
+    optimizer.step()
+    for name, value in method.beside.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not method.beside.training and method.backbone.training
+
+
+def test_srma_trains_the_encoder_beside_it_first(cycle):
+    first, second = methods.build("srma", cycle.catalog, **SMALL)
+    assert first.name == "pretrain" and second.method.beside is first.method.backbone
+    assert second.method.backbone.items is not first.method.backbone.items
+    assert len(methods.build("srma", cycle.catalog, complement_weight=0.0, **SMALL)) == 1
+
+
+def test_what_does_not_fit_is_refused(cycle):
+    for name, numbers, message in (
+        ("srma", {"left_out": 3}, "left_out=3"),
+        ("srma", {"layer_choice": "all"}, "layer_choice='all'"),
+        ("iclrec", {"intents": 0}, "intents=0"),
+        ("iclrec", {"contrast_on": "sum"}, "contrast_on='sum'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make(name, cycle.catalog, **numbers)
