@@ -12,7 +12,7 @@ from recloom.errors import InputError
 from recloom.nn.dropout import dropout
 from recloom.nn.transformer_blocks import EPS, BertBlock, OriginalBlock
 
-BLOCKS: dict[str, type[BertBlock] | type[OriginalBlock]] = {"bert": BertBlock, "original": OriginalBlock}
+BLOCKS = ("bert", "original")
 
 
 class Transformer(Encoder):
@@ -29,6 +29,8 @@ class Transformer(Encoder):
         activation: of the feed-forward, "gelu" or "relu"; the block's own if None.
         positions: "from_start" counts from the oldest item (RecBole's family), "from_end" from the newest
             (S3-Rec's family, which pads on the left).
+        input_norm: normalise the embedded input ("bert" alone has such a norm).
+        inner_dropout: rate within the feed-forward of "bert"; see `BertBlock`.
         std: standard deviation of the initial weights; biases start at 0.
     """
 
@@ -47,6 +49,8 @@ class Transformer(Encoder):
         inner: int | None = None,
         activation: str | None = None,
         positions: str = "from_start",
+        input_norm: bool = True,
+        inner_dropout: float = 0.0,
         std: float = 0.02,
     ) -> None:
         super().__init__()
@@ -63,10 +67,13 @@ class Transformer(Encoder):
         self.dim, self.length, self.dropout = dim, length, dropout
         self.original, self.from_end = block == "original", positions == "from_end"
         self.position = nn.Embedding(length, dim)
-        self.norm = nn.LayerNorm(dim, 1e-8 if self.original else EPS)
+        self.norm = nn.LayerNorm(dim, 1e-8 if self.original else EPS) if input_norm else nn.Identity()
         wide = inner or (dim if self.original else 4 * dim)
         rate = dropout if attention_dropout is None else attention_dropout
-        self.blocks = nn.ModuleList(BLOCKS[block](dim, heads, dropout, rate, wide, activation) for _ in range(layers))
+        numbers = (dim, heads, dropout, rate, wide, activation)
+        self.blocks = nn.ModuleList(
+            OriginalBlock(*numbers) if self.original else BertBlock(*numbers, inner_dropout) for _ in range(layers)
+        )
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, 0, std)

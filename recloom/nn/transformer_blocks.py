@@ -19,12 +19,21 @@ class BertBlock(nn.Module):
         dim, heads, dropout, attention_dropout: as named; `dropout` acts on both sub-layers' outputs.
         inner: width of the feed-forward, `4 * dim` in the papers.
         activation: "gelu" as in the authors' code, or "relu" as S3-Rec's paper writes.
+        inner_dropout: rate behind the activation, as in PyTorch's own layer.
     """
 
     def __init__(
-        self, dim: int, heads: int, dropout: float, attention_dropout: float, inner: int, activation: str = "gelu"
+        self,
+        dim: int,
+        heads: int,
+        dropout: float,
+        attention_dropout: float,
+        inner: int,
+        activation: str = "gelu",
+        inner_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.inner_dropout = inner_dropout
         self.activation = F.gelu if activation == "gelu" else F.relu
         self.attention = SelfAttention(dim, heads, attention_dropout)
         self.norm_attention = nn.LayerNorm(dim, EPS)
@@ -42,8 +51,8 @@ class BertBlock(nn.Module):
 
     def _forward(self, states: Tensor, mixed: Tensor) -> Tensor:
         states = self.norm_attention(states + dropout(mixed, self.dropout, self.training))
-        wide = dropout(self.narrow(self.activation(self.widen(states))), self.dropout, self.training)
-        return self.norm_forward(states + wide)
+        wide = dropout(self.activation(self.widen(states)), self.inner_dropout, self.training)
+        return self.norm_forward(states + dropout(self.narrow(wide), self.dropout, self.training))
 
 
 class OriginalBlock(nn.Module):

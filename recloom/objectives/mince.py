@@ -1,0 +1,95 @@
+"""One prediction, several encodings of the right answer, all of them against those of the other items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+LOGITS_AT_ONCE = 1 << 23
+
+
+class _Mince(torch.autograd.Function):
+    """Rows in chunks; gradients are formed in the forward pass, so that no logits are kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        predictions: Tensor,
+        keys: Tensor,
+        targets: Tensor,
+        log_counts: Tensor,
+        groups: Tensor,
+        scale: float,
+        inside: bool,
+        single: bool,
+    ) -> Tensor:
+        copies, n_keys, dim = keys.shape
+        flat, losses = keys.detach().reshape(-1, dim), predictions.new_empty(len(predictions))
+        grad_predictions, grad_keys = torch.zeros_like(predictions), torch.zeros_like(flat)
+        step, first = max(1, LOGITS_AT_ONCE // len(flat)), torch.arange(copies, device=keys.device) * n_keys
+        for begin in range(0, len(predictions), step):
+            rows = predictions.detach()[begin : begin + step]
+            target, group = targets[begin : begin + step], groups[begin : begin + step]
+            logits = (rows @ flat.t()).mul_(scale).view(len(rows), copies, n_keys)
+            offsets = log_counts[group]
+            if len(log_counts) > 1:  # what a row looks for is a candidate, even where it would be left out
+                offsets = offsets.scatter(1, target[:, None], offsets.gather(1, target[:, None]).clamp(min=0))
+            logits += offsets[:, None]
+            logits = logits.view(len(rows), -1)
+            columns = target[:, None] + first
+            right = logits.gather(1, columns)
+            every = logits.logsumexp(1)
+            if single:
+                right = right - offsets.gather(1, target[:, None])
+            if inside:
+                losses[begin : begin + step], shares = every - right.logsumexp(1), right.softmax(1)
+            else:
+                losses[begin : begin + step], shares = every - right.mean(1), torch.full_like(right, 1 / copies)
+            grad = logits.sub_(every[:, None]).exp_().scatter_add_(1, columns, -shares).mul_(scale)
+            grad_predictions[begin : begin + step] = grad @ flat
+            grad_keys += grad.t() @ rows
+        ctx.save_for_backward(grad_predictions, grad_keys.view_as(keys))
+        return losses.sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad_predictions, grad_keys = ctx.saved_tensors
+        return grad_predictions * grad, grad_keys * grad, None, None, None, None, None, None
+
+
+def mince(
+    predictions: Tensor,
+    keys: Tensor,
+    targets: Tensor,
+    log_counts: Tensor,
+    groups: Tensor | None = None,
+    *,
+    scale: float = 1.0,
+    inside: bool = True,
+    single: bool = False,
+) -> Tensor:
+    """The sum over rows of `-log sum_p k exp(s z_p) / sum_j sum_p k_j exp(s z_jp)`: MIL-NCE over copies p of items j.
+
+    Args:
+        predictions: `(rows, dim)`.
+        keys: `(copies, items, dim)`, encodings of the same distinct items.
+        targets: `(rows,)`, which of the items each row should find.
+        log_counts: `(groups, items)`, how often each item stands among the candidates; -inf leaves one out, but never
+            what a row looks for. All 0 is one of each.
+        groups: `(rows,)`, the group of each row; the first if None.
+        scale: multiplies every product; one over a temperature.
+        inside: sum over the copies of the right answer inside the logarithm, else the mean of their logarithms.
+        single: the right answer counts once in the numerator, however often it stands among the candidates.
+
+    With one copy and counts of one it is the softmax over the items. Memory does not grow with rows times keys.
+
+    Source: Qiu et al., MMInfoRec, ICDM 2021, equations 5 and 6, and the authors' code.
+    """
+    if not len(predictions):
+        return predictions.sum() * 0.0 + keys.sum() * 0.0
+    groups = torch.zeros_like(targets) if groups is None else groups
+    return _Mince.apply(predictions, keys, targets, log_counts, groups, scale, inside, single)

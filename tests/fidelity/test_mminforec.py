@@ -1,0 +1,265 @@
+"""MMInfoRec: its loss by the authors' nested loops, closed forms, its memory, and items read with their attributes."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from recloom import methods
+from recloom.data.batch import SequenceBatch
+from recloom.errors import InputError
+from recloom.items import ItemsByAttention
+from recloom.nn.memory import Memory
+from recloom.objectives.mince import mince
+from recloom.reproduce import read_data
+
+ROWS = [[3, 1, 4, 3], [2, 6, 0, 0], [4, 4, 2, 0]]
+TARGETS = [[1, 4, 3, 5], [6, 1, 0, 0], [4, 2, 3, 0]]
+QUIET = {"dim": 8, "length": 8, "dropout": 0.0, "key_dropout": 0.0, "memory_dropout": 0.0, "init": "default"}
+
+
+def batch():
+    return SequenceBatch(torch.arange(3), torch.tensor(ROWS), torch.tensor(TARGETS))
+
+
+def make(data, **numbers):
+    torch.manual_seed(0)
+    method = methods.build("mminforec", data.catalog, **{**QUIET, **numbers})[0].method
+    for parameter in method.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.5)
+    method.backbone.items.ids.weight.data[0] = 0
+    return method.double()
+
+
+def histories():
+    return [[*[i for i in row if i], [t for t in target if t][-1]] for row, target in zip(ROWS, TARGETS, strict=True)]
+
+
+def slow(method, *, copies=1, steps=1, counted=True, distinct=False, single=False, own=True, others=True):
+    """Every prediction against every occurrence of every item of the batch, one after another."""
+    loss, n, valid = 0.0, 0, 0
+    table, scale = method.backbone.items.table(), method.logit_scale
+    places = [(user, at, item) for user, row in enumerate(histories()) for at, item in enumerate(row)]
+    if distinct:
+        places = [
+            (user, at, item) for k, (user, at, item) in enumerate(places) if item not in [p[2] for p in places[:k]]
+        ]
+    for user, row in enumerate(histories()):
+        states = method.backbone(torch.tensor([row[:-1]]))[0]
+        for at in range(len(row) - 1):
+            prediction, hidden = method.memory(states[at]), torch.zeros(1, states.shape[1]).double()
+            for step in range(1, steps + 1):
+                if step > 1:
+                    hidden = method.roll(prediction[None], hidden)
+                    prediction = method.memory(hidden[0])
+                n += 1
+                if at + step >= len(row):
+                    continue
+                valid += 1
+                target = row[at + step]
+                every, right = [], []
+                for whose, _, item in places:
+                    if item != target and ((whose == user and not own) or (whose != user and not others)):
+                        continue
+                    value = copies * math.exp(scale * (prediction @ table[item]).item())
+                    every.append(value)
+                    if item == target:
+                        right.append(value)
+                loss += math.log(sum(every)) - math.log(right[0] if single else sum(right))
+    return loss / (n if counted else valid)
+
+
+@pytest.mark.parametrize("items", ["attcc", "att", "meancc"])
+def test_the_loss_is_the_authors_nested_loops(cycle_with_attributes, items):
+    method = make(cycle_with_attributes, items=items, copies=1, logit_scale=0.7)
+    assert method.training_step(batch(), 0).item() == pytest.approx(slow(method), rel=1e-8)
+
+
+def test_without_dropout_copies_change_nothing(cycle_with_attributes):
+    one, three = (make(cycle_with_attributes, copies=q).training_step(batch(), 0) for q in (1, 3))
+    torch.testing.assert_close(one, three)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_later_steps_are_rolled_and_those_beyond_the_end_do_not_add(cycle_with_attributes, counted):
+    rule = "counted" if counted else "left-out"
+    method = make(cycle_with_attributes, steps=3, invalid_rows=rule, copies=2)
+    assert method.training_step(batch(), 0).item() == pytest.approx(slow(method, steps=3, counted=counted), rel=1e-8)
+
+
+def test_each_item_once_is_the_softmax_over_the_distinct_items(cycle_with_attributes):
+    method = make(cycle_with_attributes, candidates="distinct", copies=1)
+    found = method.training_step(batch(), 0)
+    assert found.item() == pytest.approx(slow(method, distinct=True), rel=1e-8)
+    distinct = torch.tensor([1, 2, 3, 4, 5, 6])
+    states, real = method.memory(method.backbone(batch().items)), batch().targets != 0
+    logits = method.logit_scale * states[real] @ method.backbone.items.table()[distinct].t()
+    torch.testing.assert_close(found, F.cross_entropy(logits, batch().targets[real] - 1))
+
+
+def test_a_single_positive(cycle_with_attributes):
+    method = make(cycle_with_attributes, positives="single")
+    assert method.training_step(batch(), 0).item() == pytest.approx(slow(method, single=True), rel=1e-8)
+
+
+@pytest.mark.parametrize(("temporal", "general"), [(True, False), (False, True)])
+def test_candidates_of_one_s_own_history_or_of_others(cycle_with_attributes, temporal, general):
+    method = make(cycle_with_attributes, temporal=temporal, general=general, positives="single", candidates="distinct")
+    found = method.training_step(batch(), 0).item()
+    total, n, table = 0.0, 0, method.backbone.items.table()
+    for user, row in enumerate(histories()):
+        states = method.memory(method.backbone(torch.tensor([row[:-1]]))[0])
+        of_others = {i for other, items in enumerate(histories()) if other != user for i in items}
+        for at in range(len(row) - 1):
+            kept = (set(row) if temporal else set()) | (of_others if general else set()) | {row[at + 1]}
+            scores = {i: 0.3 * (states[at] @ table[i]).item() for i in kept}
+            total += math.log(sum(map(math.exp, scores.values()))) - scores[row[at + 1]]
+            n += 1
+    assert found == pytest.approx(total / n, rel=1e-8)
+
+
+def reference(predictions, keys, targets, log_counts, scale, inside, single):
+    """By autograd, all logits at once."""
+    logits = scale * torch.einsum("rd,qkd->rqk", predictions, keys) + log_counts
+    rows = torch.arange(len(targets))
+    right = logits[rows, :, targets] - (log_counts[0, targets][:, None] if single else 0)
+    every = logits.flatten(1).logsumexp(1)
+    return (every - (right.logsumexp(1) if inside else right.mean(1))).sum()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("single", [True, False])
+def test_values_and_gradients_in_chunks(inside, single, monkeypatch):
+    monkeypatch.setattr("recloom.objectives.mince.LOGITS_AT_ONCE", 40)
+    torch.manual_seed(0)
+    predictions, keys = torch.randn(7, 4).double().requires_grad_(), torch.randn(3, 5, 4).double().requires_grad_()
+    targets, counts = torch.tensor([0, 1, 2, 3, 4, 0, 2]), torch.tensor([[1.0, 2, 1, 5, 3]]).double().log()
+    one = mince(predictions, keys, targets, counts, scale=0.6, inside=inside, single=single)
+    two = reference(predictions, keys, targets, counts, 0.6, inside, single)
+    torch.testing.assert_close(one, two)
+    for a, b in zip(*(torch.autograd.grad(x, (predictions, keys)) for x in (one, two)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_closed_forms():
+    torch.manual_seed(0)
+    targets, once = torch.arange(5), torch.zeros(1, 5)
+    zero = torch.zeros(5, 3)
+    assert mince(zero, torch.randn(4, 5, 3), targets, once).item() == pytest.approx(5 * math.log(5), rel=1e-6)
+    counts = torch.tensor([[4.0, 1, 2, 2, 1]])
+    wanted = sum(math.log(10 / k) for k in counts[0].tolist())
+    assert mince(zero, torch.randn(4, 5, 3), targets, counts.log()).item() == pytest.approx(wanted, rel=1e-6)
+    predictions, keys = torch.randn(5, 3), torch.randn(4, 5, 3)
+    inner, outer = (mince(predictions, keys, targets, once, inside=inside) for inside in (True, False))
+    assert outer >= inner + 5 * math.log(4)
+    alike = keys[:1].expand(4, -1, -1)
+    inner, outer = (mince(predictions, alike, targets, once, inside=inside) for inside in (True, False))
+    assert (outer - inner).item() == pytest.approx(5 * math.log(4), rel=1e-5)
+    assert torch.isfinite(mince(predictions * 1e3, keys, targets, once)), "large products do not overflow"
+    doubled = mince(predictions, keys, targets, once, scale=2.0)
+    torch.testing.assert_close(doubled, mince(2 * predictions, keys, targets, once))
+    order = torch.randperm(5)
+    torch.testing.assert_close(
+        mince(predictions, keys, targets, once), mince(predictions, keys[:, order], order.argsort(), once)
+    )
+
+
+def test_the_memory_s_forms():
+    torch.manual_seed(0)
+    states = torch.randn(6, 4)
+    one = Memory(4, 1, dropout=0.0)
+    torch.testing.assert_close(one(states), states + one.slots[0])
+    plain = Memory(4, 1, kind="plain", dropout=0.0)
+    torch.testing.assert_close(plain(states), plain.slots.expand(6, -1))
+    none = Memory(4, 0)
+    assert none(states) is states and not list(none.parameters()) and none.norms().shape == (0,)
+    several = Memory(4, 3, dropout=0.0)
+    shares = torch.softmax(states @ several.address.weight.t() + several.address.bias, 1)
+    torch.testing.assert_close(several(states), states + shares @ several.slots)
+    assert several.norms().tolist() == several.slots.norm(dim=1).tolist()
+    assert len(list(Memory(4, 3, addressing="mlp").parameters())) == 5
+
+
+def test_one_step_never_calls_the_recurrent_unit(cycle_with_attributes):
+    method = make(cycle_with_attributes)
+    method.training_step(batch(), 0).backward()
+    assert all(parameter.grad is None for parameter in method.roll.parameters())
+    assert method.backbone.items.attributes.weight.grad.abs().sum() > 0 and method.memory.slots.grad.abs().sum() > 0
+
+
+def test_a_later_item_leaves_earlier_predictions(cycle_with_attributes):
+    method = make(cycle_with_attributes)
+    one, two = (method.memory(method.backbone(torch.tensor([[3, 1, last]]))) for last in (4, 9))
+    torch.testing.assert_close(one[:, :2], two[:, :2])
+
+
+def test_an_item_is_read_with_its_attributes_in_any_order_and_among_any_others(cycle_with_attributes):
+    torch.manual_seed(0)
+    catalog = cycle_with_attributes.catalog
+    items = ItemsByAttention(catalog, 8, layers=2, heads=2).eval()
+    table = items.table()
+    torch.testing.assert_close(items(torch.tensor([[30, 5], [0, 5]])), table[torch.tensor([[30, 5], [0, 5]])])
+    assert torch.isfinite(table).all() and (table[0] == 0).all(), "item 30 has no attributes"
+    values = items.attributes.of_items
+    start, stop = values.offsets[5], values.offsets[6]
+    assert stop - start == 2
+    values.values[start:stop] = values.values[start:stop].flip(0)
+    torch.testing.assert_close(items.table()[5], table[5])
+    tokens = torch.cat([items.attributes.weight[values.values[start:stop]], items.ids.weight[5:6]])[None]
+    for block in items.blocks:
+        tokens = block(tokens, torch.ones(1, 3, dtype=torch.bool), False)
+    torch.testing.assert_close(table[5], torch.cat([items.ids.weight[5], tokens[0, -1]]))
+
+
+def test_copies_differ_by_dropout_and_the_id_half_by_key_dropout_alone(cycle_with_attributes):
+    torch.manual_seed(0)
+    method = methods.build("mminforec", cycle_with_attributes.catalog, dim=8, length=8)[0].method.train()
+    first, second, *_ = method.encode(torch.tensor([3, 4]))
+    assert torch.equal(first[:, :8], second[:, :8]) and not torch.equal(first[:, 8:], second[:, 8:])
+    method.eval()
+    first, second, *_ = method.encode(torch.tensor([3, 4]))
+    assert torch.equal(first, second)
+
+
+def test_plain_predictive_coding_on_ids_is_one_argument_away(cycle):
+    method = methods.build("mminforec", cycle.catalog, items="id", slots=0, copies=1, **QUIET)[0].method
+    assert not method.scores_cold_items
+    loss = method.training_step(batch(), 0)
+    states, real = method.backbone(batch().items), batch().targets != 0
+    logits = 0.3 * states[real] @ method.backbone.items.table()[1:7].t()
+    counts = torch.bincount(batch().whole().flatten(), minlength=7)[1:7].log()
+    right = (logits + counts).gather(1, batch().targets[real][:, None] - 1)[:, 0]
+    torch.testing.assert_close(loss, ((logits + counts).logsumexp(1) - right).mean())
+    with pytest.raises(InputError, match="no attributes"):
+        methods.build("mminforec", cycle.catalog)
+
+
+def test_every_parameter_starts_within_an_eighth(cycle_with_attributes):
+    method = methods.build("mminforec", cycle_with_attributes.catalog)[0].method
+    values = torch.cat([parameter.detach().flatten() for parameter in method.parameters()])
+    assert values.abs().max() <= 1 / 8 and (method.backbone.items.ids.weight[0] == 0).all()
+
+
+def test_parameters_on_beauty(real_data: Path):
+    method = methods.build("mminforec", read_data(real_data, "beauty").catalog)[0].method
+    count = sum(parameter.numel() for parameter in method.parameters())
+    assert count - 64 == 1_186_880, "ours has one row more, for the mask"
+
+
+def test_what_does_not_fit_is_refused(cycle_with_attributes):
+    for numbers, message in (
+        ({"items": "mean"}, "items='mean'"),
+        ({"memory": "big"}, "memory='big'"),
+        ({"copies": 0}, "copies=0"),
+        ({"mince": "around"}, "mince='around'"),
+        ({"temporal": False, "general": False}, "nothing to tell"),
+        ({"temperature": 0.0}, r"temperature=0\.0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            methods.build("mminforec", cycle_with_attributes.catalog, **numbers)
+    assert np.isclose(
+        methods.build("mminforec", cycle_with_attributes.catalog, temperature=0.5)[0].method.logit_scale, 2
+    )
