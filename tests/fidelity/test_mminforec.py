@@ -44,9 +44,7 @@ def slow(method, *, copies=1, steps=1, counted=True, distinct=False, single=Fals
     table, scale = method.backbone.items.table(), method.logit_scale
     places = [(user, at, item) for user, row in enumerate(histories()) for at, item in enumerate(row)]
     if distinct:
-        places = [
-            (user, at, item) for k, (user, at, item) in enumerate(places) if item not in [p[2] for p in places[:k]]
-        ]
+        places = list({item: (user, at, item) for user, at, item in places}.values())
     for user, row in enumerate(histories()):
         states = method.backbone(torch.tensor([row[:-1]]))[0]
         for at in range(len(row) - 1):
@@ -260,6 +258,5 @@ def test_what_does_not_fit_is_refused(cycle_with_attributes):
     ):
         with pytest.raises(InputError, match=message):
             methods.build("mminforec", cycle_with_attributes.catalog, **numbers)
-    assert np.isclose(
-        methods.build("mminforec", cycle_with_attributes.catalog, temperature=0.5)[0].method.logit_scale, 2
-    )
+    half = methods.build("mminforec", cycle_with_attributes.catalog, temperature=0.5)[0].method
+    assert np.isclose(half.logit_scale, 2)
