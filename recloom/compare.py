@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
 from recloom import methods as catalogue
 from recloom.data.dataset import Dataset
+from recloom.data.files import write_atomically
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation, bootstrap, compare_paired, get_protocol
 from recloom.run import train
@@ -38,6 +40,25 @@ class Comparison:
     baseline: str | None
     evaluations: Mapping[str, Sequence[Evaluation]] = field(repr=False)
 
+    def markdown(self) -> str:
+        """The leaderboard with intervals, spread, cost and p-values, as a Markdown table."""
+        shown = [name for name in self.leaderboard.columns if name.split("@")[0] in ("HR", "NDCG") and "_" not in name]
+        p = {row["method"]: row["p_holm"] for row in self.tests.to_dicts()}
+        lines = [
+            f"Test part, {self.protocol}: mean ± standard deviation over seeds, 95 % interval over users for "
+            f"{self.metric}; p: paired test of {self.metric} against {self.baseline} with Holm's correction.\n",
+            f"| method | {' | '.join(shown)} | interval | p | seeds | seconds | parameters |",
+            f"|---|{'---:|' * (len(shown) + 5)}",
+        ]
+        for row in self.leaderboard.to_dicts():
+            spread = {name: f" ± {row[f'{name}_sd']:.4f}" if row["seeds"] > 1 else "" for name in shown}
+            values = [f"{row[name]:.4f}{spread[name]}" for name in shown]
+            interval = f"{row[f'{self.metric}_low']:.4f} to {row[f'{self.metric}_high']:.4f}"
+            tested = f"{p[row['method']]:.2g}" if row["method"] in p else ""
+            cost = f"{row['seeds']} | {row['train_seconds']:.0f} | {row['parameters']:,}"
+            lines.append(f"| {row['method']} | {' | '.join(values)} | {interval} | {tested} | {cost} |")
+        return "\n".join(lines) + "\n"
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the ranks, ready for JSON."""
         return {
@@ -49,9 +70,15 @@ class Comparison:
         }
 
 
+def fitting(data: Dataset) -> list[str]:
+    """Every method that can be trained on the data: all, or those that need no attributes where there are none."""
+    needed = {row["name"]: str(row["needs"]) for row in catalogue.describe()}
+    return [name for name, needs in needed.items() if data.catalog.n_attributes or "attributes" not in needs]
+
+
 def compare(
     data: Dataset | str | Path,
-    methods: Sequence[str],
+    methods: Sequence[str] | Literal["all"],
     *,
     seeds: int = 3,
     protocol: str = "full-mask",
@@ -68,12 +95,14 @@ def compare(
     """Train methods with several seeds and compare them on the test part.
 
     Args:
-        methods: names from `recloom.methods.METHODS`. Methods that only count are built once.
+        methods: names from `recloom.methods.METHODS`, or "all" that the data allow. Methods that only count are built
+            once.
         seeds: seeds 1..n of every method that trains.
         metric: sorts the table and is tested; any metric that is a mean over users.
         baseline: what the tests are against; the first of the methods if None.
         numbers: arguments by method, such as `{"sasrec": {"dim": 128}}`.
-        out: folder to keep the runs in; the same call after a stop continues there.
+        out: folder to keep the runs in; the same call after a stop continues there. The tables are written beside them
+            after each method, as `leaderboard.json` and `leaderboard.md`.
         say: told a line after each run.
         shared: arguments for every method that has them, such as `epochs=20`.
 
@@ -81,7 +110,7 @@ def compare(
         InputError: an unknown method, argument, metric or baseline; known before anything is trained.
     """
     data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
-    names = list(dict.fromkeys(methods))
+    names = fitting(data) if methods == "all" else list(dict.fromkeys(methods))
     chosen = _numbers(names, numbers or {}, shared)
     baseline = baseline or (names[0] if len(names) > 1 else None)
     if seeds < 1:
@@ -110,10 +139,31 @@ def compare(
                 "train_seconds": float(np.mean(seconds)),
                 "parameters": sum(p.numel() for p in run.method.parameters()),
             }
-    rows = [{"method": name, **_summary(found[name]), **facts[name]} for name in names]
+            comparison = _compared(found, facts, protocol, metric, baseline)
+            if out is not None:
+                _write(comparison, Path(out))
+    return comparison
+
+
+def _compared(
+    found: Mapping[str, Sequence[Evaluation]],
+    facts: Mapping[str, Mapping[str, Any]],
+    protocol: str,
+    metric: str,
+    baseline: str | None,
+) -> Comparison:
+    """The tables over what has been trained so far."""
+    rows = [{"method": name, **_summary(runs), **facts[name]} for name, runs in found.items()]
     table = pl.DataFrame(rows).sort(metric, descending=True)
-    tests = compare_paired(found, metric, baseline) if len(names) > 1 else pl.DataFrame()
-    return Comparison(table, tests, protocol, metric, baseline, found)
+    tests = compare_paired(found, metric, baseline) if len(found) > 1 and baseline in found else pl.DataFrame()
+    return Comparison(table, tests, protocol, metric, baseline, dict(found))
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    """The tables as files."""
+    text = json.dumps(comparison.to_dict(), indent=1)
+    write_atomically(folder / "leaderboard.json", lambda file: file.write_text(text + "\n"))
+    write_atomically(folder / "leaderboard.md", lambda file: file.write_text(comparison.markdown()))
 
 
 def _numbers(

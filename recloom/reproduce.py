@@ -144,7 +144,7 @@ def read_negatives(folder: Path, recipe: Recipe, data: Dataset) -> NDArray[np.in
 
 def measure(run: Run, recipe: Recipe, folder: Path) -> dict[str, Any]:
     """What is written of one seed: metrics with 95 % intervals under every protocol, selection, cost, place."""
-    measured = {}
+    measured: dict[str, dict[str, Any]] = {}
     for name in recipe.protocols:
         given = name == "sample-99" and recipe.negatives is not None
         candidates = read_negatives(folder, recipe, run.data()) if given else None
@@ -154,6 +154,8 @@ def measure(run: Run, recipe: Recipe, folder: Path) -> dict[str, Any]:
             "intervals": {key: [float(low), float(high)] for key, (low, high) in evaluation.intervals().items()},
             "users": len(evaluation.ranks),
         }
+        if evaluation.lists is not None and evaluation.attributes is not None:
+            measured[name]["metrics"]["distance@10"] = evaluation.distance(10)
     return {
         "protocols": measured,
         **_training(run),

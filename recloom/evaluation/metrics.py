@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LIST_CELLS = 1 << 22
+PAIRS_AT_ONCE = 1 << 20
 """Entries of lists compared with targets at one time."""
 
 
@@ -94,6 +95,42 @@ def novelty(lists: NDArray[np.int32], counts: NDArray[np.int64], k: int) -> Floa
         counts: training actions by item, `(n_items + 2,)`.
     """
     return _mean_of_items(lists[:, :k], -np.log2(np.maximum(counts, 1) / max(counts.sum(), 1)))
+
+
+def list_distance(lists: NDArray[np.int32], offsets: NDArray[np.int64], values: NDArray[np.int32], k: int) -> Floats:
+    """How unlike the first k items of each list are, `(users,)`: the mean over pairs of one less the shared part of
+    their attributes (Jaccard). Items without attributes share nothing; a list of one item gives 0.
+
+    Args:
+        offsets, values: the attributes of item i are `values[offsets[i]:offsets[i + 1]]`.
+    """
+    first, second = np.triu_indices(min(k, lists.shape[1]), 1)
+    one, two = lists[:, first], lists[:, second]
+    real = (one > 0) & (two > 0)
+    span = len(offsets)
+    pairs, place = np.unique(
+        np.minimum(one, two)[real] * np.int64(span) + np.maximum(one, two)[real], return_inverse=True
+    )
+    low, high = np.divmod(pairs, span)
+    counts = np.diff(offsets)
+    shared = np.zeros(len(pairs))
+    for begin in range(0, len(pairs), PAIRS_AT_ONCE):
+        part = slice(begin, begin + PAIRS_AT_ONCE)
+        both = np.intersect1d(_keys(low[part], offsets, values), _keys(high[part], offsets, values), assume_unique=True)
+        width = int(values.max(initial=0)) + 1
+        shared[part] = np.bincount(both // width, minlength=len(low[part]))
+    union = counts[low] + counts[high] - shared
+    distance = np.zeros(one.shape)
+    distance[real] = (1 - shared / np.maximum(union, 1))[place]
+    return np.asarray(distance.sum(1) / np.maximum(real.sum(1), 1))
+
+
+def _keys(items: NDArray[np.int64], offsets: NDArray[np.int64], values: NDArray[np.int32]) -> NDArray[np.int64]:
+    """One number for each attribute of each of the items: its place and the attribute."""
+    counts = offsets[items + 1] - offsets[items]
+    begin = np.cumsum(counts) - counts
+    at = np.arange(counts.sum()) + np.repeat(offsets[items] - begin, counts)
+    return np.repeat(np.arange(len(items)), counts) * (int(values.max(initial=0)) + 1) + values[at]
 
 
 def _mean_of_items(lists: NDArray[np.int32], value: Floats) -> Floats:

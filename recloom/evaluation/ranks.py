@@ -170,7 +170,8 @@ class Evaluator:
             missing = int((self._ranks == 0).sum()) if self._started else len(self._targets)
             raise RuntimeError(f"{missing} of {len(self._targets)} users have not been ranked yet")
         lists = self._lists.cpu().numpy() if self.lists else None
-        counts = np.asarray(self.data.catalog.train_counts, dtype=np.int64)
+        catalog = self.data.catalog
+        counts = np.asarray(catalog.train_counts, dtype=np.int64)
         return Evaluation(
             method=self._method,
             protocol=self.protocol.name,
@@ -188,6 +189,7 @@ class Evaluator:
             recalls=self._recalls(lists),
             seed=self.seed,
             split_options=dict(self.data.split.options),
+            attributes=(catalog.attribute_offsets, catalog.attribute_values) if catalog.n_attributes else None,
         )
 
     def _candidates(self, given: NDArray[np.int32] | None, seed: int) -> NDArray[np.int32] | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recloom.errors import InputError
 from recloom.evaluation.intervals import bootstrap
-from recloom.evaluation.metrics import coverage, hit_rate, mean_popularity, mrr, ndcg, novelty
+from recloom.evaluation.metrics import coverage, hit_rate, list_distance, mean_popularity, mrr, ndcg, novelty
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,6 +43,7 @@ class Evaluation:
         seed: of the sampled candidates; None where nothing is sampled, or the candidates were given.
         split_options: what the split was made with.
         insert_noise: random items inserted into each history that was read, for each of its own.
+        attributes: offsets and values of the items' attributes, as in `Catalog`; None where they have none.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Evaluation:
     seed: int | None = None
     split_options: Mapping[str, Any] = field(default_factory=dict)
     insert_noise: float = 0.0
+    attributes: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None
 
     def __len__(self) -> int:
         """Users ranked."""
@@ -102,6 +104,18 @@ class Evaluation:
         if self.lists is not None:
             found |= {f"coverage@{k}": coverage(self.lists, self.n_items, k) for k in self.k}
         return found
+
+    def distance(self, k: int = 10) -> float:
+        """Mean over users of how unlike the first k items of a list are by their attributes; see `list_distance`.
+
+        It looks at all pairs of a list, so it is not among `metrics()`.
+
+        Raises:
+            InputError: items without attributes, no lists, or lists shorter than k.
+        """
+        if self.attributes is None or self.lists is None or self.lists.shape[1] < k:
+            raise InputError(f"distance@{k} needs items with attributes and lists of {k} items; it has not got them")
+        return float(list_distance(self.lists, *self.attributes, k).mean())
 
     def intervals(self, level: float = 0.95, samples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
         """Percentile bootstrap intervals over users of every mean; coverage is no mean and has none.

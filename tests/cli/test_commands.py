@@ -185,6 +185,28 @@ def test_compare(call, place):
     assert "pop" in out and "NDCG@10" in out
 
 
+def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(call, place, tmp_path):
+    options = ["--seeds", "1", "--epochs", "1", "sasrec.dim=8", "-o", tmp_path / "out"]
+    assert call("compare", place / "data", "--methods", "pop,sasrec", *options)[0] == 0
+    found = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert {row["method"] for row in found["leaderboard"]} == {"pop", "sasrec"} and found["baseline"] == "pop"
+    table = (tmp_path / "out" / "leaderboard.md").read_text()
+    assert "| sasrec |" in table and "full-mask" in table and "parameters" in table
+    weights = tmp_path / "out" / "sasrec" / "seed-1" / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert call("compare", place / "data", "--methods", "pop,sasrec,repeat-recent", *options)[0] == 0
+    assert weights.stat().st_mtime_ns == written, "a finished run is not trained again"
+    assert "| repeat-recent |" in (tmp_path / "out" / "leaderboard.md").read_text()
+
+
+def test_all_methods_are_those_the_data_allow(cycle, cycle_with_attributes):
+    from recloom import methods
+    from recloom.compare import fitting
+
+    assert fitting(cycle_with_attributes) == list(methods.METHODS)
+    assert set(methods.METHODS) - set(fitting(cycle)) == {"gru4rec-f", "sasrec-f", "fdsa", "s3rec", "mminforec"}
+
+
 def test_methods(call):
     assert "Kang and McAuley" in call("methods")[1]
     assert {row["name"] for row in json.loads(call("methods", "--json")[1])} >= {"pop", "repeat-recent", "sasrec"}

@@ -140,7 +140,7 @@ def _bounds(interval: tuple[float, float] | None) -> dict[str, float | None]:
 
 def compare(
     data: Annotated[Path, typer.Argument(help="Prepared data: a folder of `recloom prepare`.")],
-    methods: Annotated[str, typer.Option(help="Names, separated by commas.")],
+    methods: Annotated[str, typer.Option(help="Names, separated by commas; or all.")],
     numbers: Annotated[
         list[str] | None, typer.Argument(help="Arguments: key=value, or METHOD.key=value for one of them.")
     ] = None,
@@ -161,6 +161,7 @@ def compare(
     Examples:
       recloom compare data/shop --methods pop,repeat-recent,sasrec --seeds 3
       recloom compare data/shop --methods pop,sasrec sasrec.dim=128 -o runs/compare
+      recloom compare data/shop --methods all --seeds 1 -o runs/all
     """
     names = parse_list(methods)
     if not names:
@@ -172,7 +173,7 @@ def compare(
 
     found = compare_methods(
         data,
-        names,
+        "all" if names == ["all"] else names,
         seeds=seeds,
         protocol=protocol,
         k=parse_cutoffs(k),
