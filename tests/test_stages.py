@@ -8,6 +8,7 @@ import recloom
 from recloom.data.module import SequenceData
 from recloom.data.windows import whole
 from recloom.errors import InputError
+from recloom.training.callbacks import AverageWeights
 
 NUMBERS = {
     **{"dim": 8, "length": 10, "pretrain_windows": "whole", "pretrain_epochs": 2, "epochs": 2},
@@ -34,6 +35,43 @@ def test_a_stage_alone_and_the_rest_from_it_equal_both_in_one_go(cycle, pretrain
     assert same(weights(whole_run), weights(rest))
     assert whole_run.history.height == 4 and rest.history.height == 2
     assert rest.recipe["training"]["start"]["method"] == "s3rec-mip"
+
+
+def test_averaged_weights_are_validated_kept_and_survive_a_stop(cycle, tmp_path, monkeypatch):
+    numbers = {"dim": 8, "length": 10, "epochs": 4, "progress": False, "averaging": 0.9, "batch_size": 64}
+    plain = recloom.train("sasrec", cycle, **{**numbers, "averaging": 0.0})
+    averaged = recloom.train("sasrec", cycle, **numbers)
+    assert not same(weights(plain), weights(averaged))
+    assert plain.history["loss/total"].to_list() == averaged.history["loss/total"].to_list(), "training is the same"
+    kept = AverageWeights.on_train_epoch_start
+
+    def pull_the_plug(self, trainer, module):
+        if trainer.current_epoch == 2:
+            raise RuntimeError("power cut")
+        kept(self, trainer, module)
+
+    monkeypatch.setattr(AverageWeights, "on_train_epoch_start", pull_the_plug)
+    with pytest.raises(RuntimeError, match="power cut"):
+        recloom.train("sasrec", cycle, out=tmp_path / "run", **numbers)
+    monkeypatch.undo()
+    assert same(weights(averaged), weights(recloom.train("sasrec", cycle, out=tmp_path / "run", **numbers)))
+
+
+def test_the_average_is_that_of_the_steps():
+    module, average = torch.nn.Linear(1, 1, bias=False), AverageWeights(0.5)
+    values = [1.0, 4.0, 2.0, 8.0]
+    module.weight.data.fill_(values[0])
+    average.on_train_epoch_start(None, module)
+    wanted = values[0]
+    for step, value in enumerate(values[1:], 1):
+        module.weight.data.fill_(value)
+        average.on_train_batch_end(None, module)
+        decay = min(0.5, (1 + step) / (10 + step))
+        wanted = decay * wanted + (1 - decay) * value
+    average.on_train_epoch_end(None, module)
+    assert module.weight.item() == pytest.approx(wanted)
+    average.on_train_epoch_start(None, module)
+    assert module.weight.item() == values[-1]
 
 
 def test_a_pretrained_run_is_saved_loaded_and_recommends(cycle, pretrained, tmp_path):

@@ -111,12 +111,15 @@ class Evaluator:
             self._table[:, : self.n_items] = table[1:-1].t()
 
     @torch.inference_mode()
-    def add_queries(self, rows: NDArray[np.int64], queries: Tensor) -> None:
+    def add_queries(
+        self, rows: NDArray[np.int64], queries: Tensor, items: Tensor | None = None, terms: Tensor | None = None
+    ) -> None:
         """Rank for users given as vectors; the score of an item is its largest product over the intents.
 
         Args:
             rows: indices into the arrays of the part, `(batch,)`.
             queries: `(batch, intents, dim)`.
+            items: `(batch, length)` int64 ids, 0 for none, whose scores get the `terms`, `(batch, length)`, added.
         """
         if not self._started or self._table is None:
             raise RuntimeError("add_queries needs start(catalogue, name) first")
@@ -135,6 +138,8 @@ class Evaluator:
         for begin in range(0, len(rows), step):
             some, block = rows[begin : begin + step], queries[begin : begin + step]
             scores = self._sampled_products(some, block) if self.protocol.sampled else self._products(block)
+            if items is not None and terms is not None:
+                self._add_terms(scores, some, items[begin : begin + step], terms[begin : begin + step])
             if not safe:
                 self._check(scores[:, : self.n_items], "score")
             self._rank(some, scores)
@@ -206,6 +211,15 @@ class Evaluator:
                 f"given candidates hold {table.shape[1] - 1}"
             )
         return table
+
+    def _add_terms(self, scores: Tensor, rows: NDArray[np.int64], items: Tensor, terms: Tensor) -> None:
+        """Add terms to the scores of single items, in place."""
+        if not self.protocol.sampled:
+            scores.scatter_add_(1, (items - 1).clamp(min=0), terms.to(scores.dtype) * (items > 0))
+            return
+        candidates = torch.from_numpy(self._candidate_rows(rows).astype(np.int64)).to(items.device)
+        for place in range(items.shape[1]):
+            scores += (candidates == items[:, place, None]) * terms[:, place, None]
 
     def _candidate_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         assert self.candidates is not None

@@ -29,6 +29,7 @@ from recloom.methods import (
     hgn,
     iclrec,
     lma4rec,
+    loom,
     mclrec,
     mminforec,
     ncf,
@@ -70,6 +71,7 @@ METHODS: dict[str, Callable[..., list[Stage]]] = {
     "duorec": duorec.build,
     "srma": srma.build,
     "mclrec": mclrec.build,
+    "loom": loom.build,
 }
 
 

@@ -73,6 +73,8 @@ def build(
     calibration: float = 0.75,
     logits: str = "dot",
     temperature: float = 1.0,
+    seen_items: bool = False,
+    averaging: float = 0.0,
     precision: str = "auto",
     lr: float = 1e-3,
     weight_decay: float = 0.0,
@@ -107,5 +109,6 @@ def build(
         precision=precision,
         counts=torch.from_numpy(catalog.train_counts),
     )
-    method = NextItemPrediction(backbone, next_item, make_optimizer=adam(lr, weight_decay))
-    return [Stage(method, epochs, get_windows(windows, step), batch_size, grouping, patience=patience)]
+    method = NextItemPrediction(backbone, next_item, seen_items=seen_items, make_optimizer=adam(lr, weight_decay))
+    cut = get_windows(windows, step)
+    return [Stage(method, epochs, cut, batch_size, grouping, patience=patience, averaging=averaging)]

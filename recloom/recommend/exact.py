@@ -85,8 +85,18 @@ class ExactSearch:
             numbers = np.full(len(rows), -1) if self.asked.numbers is None else self.asked.numbers[rows]
             batch = SequenceBatch(torch.from_numpy(numbers), items).to(self.device)
             queries = self.search.into(buffer[:, : len(rows), : self.width], batch, candidates)
+            self._add_terms(buffer[0, : len(rows)], batch)
             self._keep(rows, buffer[0, : len(rows)], queries)
         return self
+
+    def _add_terms(self, scores: Tensor, batch: SequenceBatch) -> None:
+        """What a method adds to the scores of a history's own items, where they may be recommended."""
+        terms = None if self.filter_seen else self.search.method.seen_terms(batch)
+        if terms is None:
+            return
+        columns = self._tensor(self._columns(batch.items.cpu().numpy()))
+        real = (batch.items > 0) & (columns >= 0)
+        scores.scatter_add_(1, columns.clamp(min=0), terms.to(scores.dtype) * real)
 
     def _keep(self, rows: NDArray[np.int64], scores: Tensor, queries: Tensor | None) -> None:
         """Take out what may not be recommended and keep the best of the rest."""

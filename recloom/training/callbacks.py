@@ -73,6 +73,51 @@ class Validate(L.Callback):
         self.rows = list(state_dict["rows"])
 
 
+class AverageWeights(L.Callback):
+    """Keeps a running mean of the weights; it stands in their place from the end of each epoch to the next one's start.
+
+    What is validated, and what the checkpoints hold, is the mean; a checkpoint holds the weights themselves here, so
+    that a resumed run trains on from them.
+
+    Args:
+        decay: a of `a * mean + (1 - a) * weights` after each step, at most `(1 + steps) / (10 + steps)`.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.mean: dict[str, torch.Tensor] = {}
+        self.own: dict[str, torch.Tensor] = {}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._put(pl_module, self.own)
+        if not self.mean:
+            self.mean = {name: value.detach().clone() for name, value in pl_module.named_parameters()}
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in pl_module.named_parameters():
+            self.mean[name].lerp_(value, 1 - decay)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.own = {name: value.detach().clone() for name, value in pl_module.named_parameters()}
+        self._put(pl_module, self.mean)
+
+    @staticmethod
+    @torch.no_grad()
+    def _put(method: L.LightningModule, values: dict[str, torch.Tensor]) -> None:
+        for name, value in method.named_parameters():
+            if name in values:
+                value.copy_(values[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "mean": self.mean, "own": self.own}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps, self.mean, self.own = state_dict["steps"], dict(state_dict["mean"]), dict(state_dict["own"])
+
+
 class ReleaseMemory(L.Callback):
     """Gives freed blocks back to the system after each epoch.
 

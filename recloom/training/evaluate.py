@@ -69,7 +69,7 @@ def evaluate(
             batch = SequenceBatch(batch.users, with_noise(batch.items, insert_noise, method.length, data.n_items, draw))
         batch = batch.to(method.device)
         if by_vectors:
-            evaluator.add_queries(rows, method.queries(batch))
+            evaluator.add_queries(rows, method.queries(batch), batch.items, method.seen_terms(batch))
         else:
             evaluator.add_scores(rows, _scores(method, batch, evaluator, rows, data.n_items))
     method.train(was_training)

@@ -18,7 +18,7 @@ from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData
 from recloom.errors import InputError
-from recloom.training.callbacks import ProgressBar, ReleaseMemory, SeedEveryEpoch, Validate
+from recloom.training.callbacks import AverageWeights, ProgressBar, ReleaseMemory, SeedEveryEpoch, Validate
 from recloom.training.method import Method
 from recloom.training.stage import Stage
 
@@ -105,6 +105,7 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     )
     callbacks: list[L.Callback] = [
         SeedEveryEpoch(options.seed, index),
+        *([AverageWeights(stage.averaging)] if stage.averaging else []),
         ReleaseMemory(),
         Validate(data, folder, stage.monitor, stage.protocol),
     ]

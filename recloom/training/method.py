@@ -18,7 +18,7 @@ from recloom.training.optimizers import MakeOptimizer, adam
 class Method(L.LightningModule, ABC):
     """A method of sequential recommendation. Subclasses are final.
 
-    One method is abstract, `training_step`; three may be replaced: `queries`, `catalogue` and
+    One method is abstract, `training_step`; four may be replaced: `queries`, `catalogue`, `seen_terms` and
     `configure_optimizers`. A trained method is two matrices, and the score of an item is the largest dot
     product over the intents of `queries(batch)`. A method that has no such vectors sets
     `ranks_by = "scores"` and replaces `score` instead.
@@ -65,16 +65,27 @@ class Method(L.LightningModule, ABC):
         """What each item offers, `(n_items + 2, dim)`."""
         return self.backbone.items.table()
 
+    def seen_terms(self, batch: SequenceBatch) -> Tensor | None:
+        """What is added to the scores of each row's own items, `(batch, length)`; the places of one item add up.
+
+        None where a method has no such terms. Padding has 0.
+        """
+        return None
+
     def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
         """Scores of candidates, `(batch, candidates)`.
 
         Args:
             items: `(candidates,)` for all rows, or `(batch, candidates)`.
         """
-        queries, table = self.queries(batch), self.catalogue()[items]
-        if items.dim() == 1:
-            return (queries @ table.t()).amax(1)
-        return torch.einsum("bkd,bcd->bkc", queries, table).amax(1)
+        queries, table, terms = self.queries(batch), self.catalogue()[items], self.seen_terms(batch)
+        own = items.dim() == 2
+        scores = torch.einsum("bkd,bcd->bkc", queries, table) if own else queries @ table.t()
+        scores = scores.amax(1)
+        if terms is None:
+            return scores
+        same = (items if own else items[None])[:, :, None] == batch.items[:, None]
+        return scores + (same * terms[:, None]).sum(2)
 
     @property
     def scores_cold_items(self) -> bool:

@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
+from recloom.nn.seen_items import SeenItems, add_terms
 from recloom.objectives import NextItem
 from recloom.training.backbone import Backbone
 from recloom.training.method import Method
@@ -39,18 +40,48 @@ class NextItemPrediction(Method):
     Args:
         backbone: any backbone that reads the causal context.
         next_item: the loss of the states against their targets.
+        seen_items: learn terms for the items of the history, see `SeenItems`, from scores that are constants to the
+            rest: an item that was seen stays a useful wrong answer for the states.
         make_optimizer: Adam at 1e-3 if None.
     """
 
     def __init__(
-        self, backbone: Backbone, next_item: NextItem | None = None, *, make_optimizer: MakeOptimizer | None = None
+        self,
+        backbone: Backbone,
+        next_item: NextItem | None = None,
+        *,
+        seen_items: bool = False,
+        make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
         self.next_item = next_item or NextItem()
+        self.seen_items = SeenItems(backbone.encoder.length) if seen_items else None
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        return self.total(next_item=next_item_loss(self.backbone, self.next_item, batch, self.generator))
+        terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
+        if self.seen_items is not None:
+            terms["seen"] = self.seen_loss(self.seen_items, batch)
+        return self.total(None, **terms)
+
+    def seen_loss(self, seen_items: SeenItems, batch: SequenceBatch) -> Tensor:
+        """Softmax over all items at one random position of each row, with the terms; nothing else learns from it."""
+        assert batch.targets is not None
+        with torch.no_grad():
+            lengths = batch.lengths
+            draw = torch.rand(len(batch), generator=self.generator, device=batch.items.device, dtype=torch.float64)
+            at = (draw * lengths).long()
+            at = torch.where(batch.targets.gather(1, at[:, None])[:, 0] != PAD, at, lengths - 1)
+            past = torch.arange(batch.items.shape[1], device=batch.items.device) <= at[:, None]
+            items = batch.items.masked_fill(~past, PAD)
+            self.eval()  # as it will be served, without dropout
+            scores = self.backbone.last(items) @ self.catalogue().t()
+            self.train()
+        scores = add_terms(scores, items, seen_items(items))[:, 1:-1]
+        return F.cross_entropy(scores, batch.targets.gather(1, at[:, None])[:, 0] - 1)
+
+    def seen_terms(self, batch: SequenceBatch) -> Tensor | None:
+        return None if self.seen_items is None else self.seen_items(batch.items)
 
     def catalogue(self) -> Tensor:
         table = self.backbone.items.table()

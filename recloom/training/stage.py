@@ -24,6 +24,8 @@ class Stage:
         protocol: of that metric.
         patience: epochs without a better value before training stops.
         gradient_clip: largest norm of the gradient; None for no clipping.
+        averaging: the weights that are validated and kept are the running mean `a * mean + (1 - a) * weights` over the
+            steps, with a smaller at the start; 0 for the weights themselves.
         name: of the stage, in logs and files.
     """
 
@@ -37,9 +39,12 @@ class Stage:
     protocol: str = "full-mask"
     patience: int = 10
     gradient_clip: float | None = None
+    averaging: float = 0.0
     name: str = "train"
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("patience", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)} must be at least {least}")
+        if not 0 <= self.averaging < 1:
+            raise InputError(f"averaging={self.averaging} must be at least 0 and below 1")

@@ -1,0 +1,115 @@
+"""Loom: the house method, for who does not want to choose. What the literature proved, in one place.
+
+No paper. Its parts: SASRec's Transformer with softmax over all items at every position (Kang and McAuley 2018; Li et
+al. 2023 and Klenitskiy and Vasilev 2023 for the loss); an item is its own vector plus the mean of its attributes', in
+the input and in what states are compared with, with dropout on the attributes; S3-Rec's pre-training (Zhou et al.
+2020); terms for the items a history holds already, learnt from scores that are constants to the rest; a running mean of
+the weights is what is kept. Data without attributes get the same without them. `pretrain_epochs=0`, `attributes=False`,
+`seen_items=False` and `averaging=0` leave single parts out; all four leave SASRec.
+"""
+
+from __future__ import annotations
+
+from recloom.data.catalog import Catalog
+from recloom.data.windows import get_windows
+from recloom.encoders import Transformer
+from recloom.items import IdEmbedding, ItemEmbedder, ItemsWithAttributes
+from recloom.methods.about import About
+from recloom.methods.s3rec import S3Pretraining
+from recloom.objectives import NextItem
+from recloom.training import Backbone, NextItemPrediction, Stage, adam
+
+ABOUT = About("", 0)
+
+
+def make_backbone(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    length: int = 50,
+    dropout: float = 0.5,
+    attention_dropout: float = 0.5,
+    positions: str = "from_end",
+    attributes: bool = True,
+    attribute_dropout: float = 0.3,
+) -> Backbone:
+    """Items with their attributes, where they have any, under a Transformer."""
+    items: ItemEmbedder = IdEmbedding(catalog, dim)
+    if attributes and catalog.n_attributes:
+        items = ItemsWithAttributes(catalog, dim, join="mean", scored_by="items", attribute_dropout=attribute_dropout)
+    encoder = Transformer(
+        dim,
+        layers=layers,
+        heads=heads,
+        length=length,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        positions=positions,
+    )
+    return Backbone(items, encoder)
+
+
+def build(
+    catalog: Catalog,
+    *,
+    dim: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    length: int = 50,
+    dropout: float = 0.5,
+    attention_dropout: float = 0.5,
+    positions: str = "from_end",
+    attributes: bool = True,
+    attribute_dropout: float = 0.3,
+    seen_items: bool = True,
+    averaging: float = 0.995,
+    aap_weight: float = 0.2,
+    mip_weight: float = 1.0,
+    map_weight: float = 1.0,
+    sp_weight: float = 0.5,
+    mask_rate: float = 0.2,
+    pretrain_windows: str = "whole",
+    pretrain_batch_size: int = 100,
+    pretrain_epochs: int = 40,
+    loss: str = "softmax",
+    logits: str = "dot",
+    temperature: float = 1.0,
+    precision: str = "auto",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    windows: str = "whole",
+    grouping: str = "length",
+    batch_size: int = 256,
+    epochs: int = 100,
+    patience: int = 10,
+) -> list[Stage]:
+    """Loom from numbers: pre-training, then next items."""
+    backbone = make_backbone(
+        catalog,
+        dim=dim,
+        layers=layers,
+        heads=heads,
+        length=length,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        positions=positions,
+        attributes=attributes,
+        attribute_dropout=attribute_dropout,
+    )
+    make_optimizer = adam(lr, weight_decay)
+    next_item = NextItem(loss, logits=logits, temperature=temperature, precision=precision)
+    method = NextItemPrediction(backbone, next_item, seen_items=seen_items, make_optimizer=make_optimizer)
+    tune = Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience, averaging=averaging)
+    weights = {"mip": mip_weight, "sp": sp_weight}
+    if catalog.n_attributes:
+        weights |= {"aap": aap_weight, "map": map_weight}
+    if not pretrain_epochs or not any(weights.values()):
+        return [tune]
+    pretraining = S3Pretraining(backbone, catalog, weights, mask_rate=mask_rate, make_optimizer=make_optimizer)
+    cut = get_windows(pretrain_windows)
+    first = Stage(
+        pretraining, pretrain_epochs, cut, pretrain_batch_size, counted="items", monitor=None, name="pretrain"
+    )
+    return [first, tune]
