@@ -53,9 +53,17 @@ def test_readme_is_short_and_its_links_hold():
     assert not missing
 
 
-def test_readme_names_every_method():
-    text = (ROOT / "README.md").read_text()
+def test_readme_and_docs_name_every_method():
+    text, page = (ROOT / "README.md").read_text(), (ROOT / "docs" / "methods.md").read_text()
     assert all(f"| `{name}` |" in text for name in methods.METHODS)
+    assert all(f"**`{name}`**" in page for name in methods.METHODS)
+
+
+def test_the_arguments_that_the_docs_name_exist():
+    page = (ROOT / "docs" / "methods.md").read_text()
+    every = {key for name in methods.METHODS for key in methods.arguments(name)}
+    named = set(re.findall(r"`([a-z_]+)(?:=[^`]*)?`", page)) - {name for name in methods.METHODS}
+    assert named <= every | {"yelp", "full-open", "full-mask"}, named - every
 
 
 def test_constraints_are_exact_and_cover_what_the_project_needs():
