@@ -44,6 +44,9 @@ class GRU4RecPlus(Method):
         logq: with "softmax", the samples' logits are corrected by that share of the log of their chance.
     """
 
+    counts: Tensor
+    popular: PopularityNegatives | None
+
     def __init__(
         self,
         backbone: Backbone,
@@ -66,22 +69,25 @@ class GRU4RecPlus(Method):
         if logq and loss != "softmax":
             raise InputError(f"logq={logq} corrects loss='softmax'; leave it at 0 with loss={loss!r}")
         self.loss, self.samples, self.regularisation, self.elu, self.logq = loss, samples, regularisation, elu, logq
-        counts = torch.from_numpy(catalog.train_counts)
-        self.popular = PopularityNegatives(counts, alpha) if samples and bool(counts.any()) else None
+        self.alpha, self.popular = alpha, None
+        self.register_buffer("counts", torch.from_numpy(catalog.train_counts), persistent=False)
+
+    def on_fit_start(self) -> None:
+        """The sampler, where the method is."""
+        if self.samples and bool(self.counts.any()):
+            self.popular = PopularityNegatives(self.counts, self.alpha)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         assert batch.targets is not None
         at = batch.targets != 0
         states, targets = self.backbone(batch.items)[at], batch.targets[at]
         drawn = targets[:0] if self.popular is None else self.popular.draw(self.samples, self.generator)
-        others, place, counts = torch.cat([targets, drawn.to(targets.device)]).unique(
-            return_inverse=True, return_counts=True
-        )
+        others, place, counts = torch.cat([targets, drawn]).unique(return_inverse=True, return_counts=True)
         scores = self.activate(states @ F.embedding(others, self.backbone.items.table()).t())
         if len(others) == 1:
             return self.total(ranked=scores.sum() * 0.0)  # there is nothing to rank the target above
         if self.logq and self.popular is not None:
-            scores = scores - self.logq * self.popular.log_probabilities.to(scores.device)[others]
+            scores = scores - self.logq * self.popular.log_probabilities[others]
         right = place[: len(targets), None]
         bad = scores.scatter(1, right, top_gains.LEFT_OUT)
         return self.total(ranked=self.ranked(scores.gather(1, right)[:, 0], bad, counts.log()))

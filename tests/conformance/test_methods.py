@@ -76,9 +76,8 @@ def test_learns_what_it_can(name, data, run):
         draw, schema = np.random.default_rng(0), ["user_id", "item_id"]
         rows = [(user, user % 2 * 100 + int(item)) for user in range(300) for item in draw.permutation(15)[:10]]
         log = pl.DataFrame(rows, schema=schema, orient="row").with_columns(timestamp=pl.int_range(pl.len()))
-        trained = recloom.train(
-            name, recloom.prepare(log, min_user=0, min_item=0), progress=False, **numbers(name, **LEARN)
-        )
+        groups = recloom.prepare(log, min_user=0, min_item=0)
+        trained = recloom.train(name, groups, progress=False, **numbers(name, **LEARN))
         found = trained.evaluate(k=(6,)).metrics()["HR@6"]
         assert found >= 0.9, "six items of the user's group are left, of 21 in all"
 

@@ -65,6 +65,7 @@ def test_equal_negatives_give_plain_bpr_and_low_ones_no_gradient():
 
 def test_the_other_targets_of_a_batch_and_the_samples_are_its_negatives(cycle, monkeypatch):
     method = methods.build("gru4rec+", cycle.catalog, dim=4, samples=3, elu=0.5, dropout=0.0)[0].method
+    method.on_fit_start()
     batch = SequenceBatch(torch.arange(2), torch.tensor([[3, 8], [6, 0]]), torch.tensor([[8, 5], [8, 0]]))
     method.popular.draw = lambda n, generator: torch.tensor([5, 1, 2])
     caught = {}
@@ -91,6 +92,7 @@ def test_a_batch_of_one_item_alone_says_nothing(cycle):
 
 def test_samples_follow_the_power_of_the_count(cycle):
     method = methods.build("gru4rec+", cycle.catalog, alpha=0.5)[0].method
+    method.on_fit_start()
     counts = torch.from_numpy(cycle.catalog.train_counts).double() ** 0.5
     torch.testing.assert_close(method.popular.probabilities, counts / counts.sum())
 
