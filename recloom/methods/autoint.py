@@ -24,10 +24,11 @@ from recloom.data.windows import sliding
 from recloom.errors import InputError
 from recloom.items import AttributeEmbedding, IdEmbedding, ItemEmbedder
 from recloom.methods.about import About
+from recloom.methods.composition import composed
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.pairs import score_pairs
 from recloom.nn.users import UserEmbedding
-from recloom.training import MakeOptimizer, Method, Stage, adam
+from recloom.training import MakeOptimizer, Method, Schedule, Stage, pair_protocol
 
 ABOUT = About("Song et al., AutoInt, CIKM", 2019, sequential=False)
 
@@ -135,14 +136,10 @@ class AutoInt(Method):
         return score_pairs(block, self.users(batch.users), vectors, PAIRS_AT_ONCE)
 
 
-def schedule(method: AutoInt, catalog: Catalog, *, epochs: int, batch_size: int, patience: int) -> Stage:
-    """The stage of an AutoInt."""
-    protocol = "sample-99" if catalog.n_items > 1000 else "full-mask"
-    return Stage(method, epochs, sliding, batch_size, protocol=protocol, patience=patience)
-
-
+@composed(training=Schedule)
 def build(
     catalog: Catalog,
+    training: Schedule,
     *,
     dim: int = 64,
     layers: int = 3,
@@ -151,11 +148,6 @@ def build(
     deep: bool = False,
     length: int = 50,
     negatives: int = 1,
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """AutoInt from numbers."""
     method = AutoInt(
@@ -167,6 +159,6 @@ def build(
         deep=deep,
         length=length,
         negatives=negatives,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
     )
-    return [schedule(method, catalog, epochs=epochs, batch_size=batch_size, patience=patience)]
+    return [training.stage(method, sliding, protocol=pair_protocol(catalog.n_items))]

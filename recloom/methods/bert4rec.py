@@ -24,10 +24,11 @@ from recloom.data.windows import sliding
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.transformer_blocks import EPS
 from recloom.objectives.precision import product_dtype
 from recloom.objectives.softmax import full_softmax
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam
+from recloom.training import Backbone, MakeOptimizer, Method, Schedule, Stage
 from recloom.views import mask_share
 
 ABOUT = About("Sun et al., BERT4Rec, CIKM", 2019)
@@ -98,44 +99,28 @@ class BERT4Rec(Method):
         return torch.cat([self.backbone.items.table(), self.bias[:, None]], 1)
 
 
+@composed(
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.2, positions="from_end"),
+    training=partial(Schedule, epochs=400, patience=40),
+)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: Schedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.2,
-    positions: str = "from_end",
     mask_share: float = 0.6,
     last_share: float = 1 / 11,
     step: int | None = None,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
     grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 400,
-    patience: int = 40,
 ) -> list[Stage]:
     """BERT4Rec from numbers; `length` counts the mask. Long histories are cut into rows `step` items apart."""
-    backbone = sasrec.make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        positions=positions,
-    )
     method = BERT4Rec(
-        backbone,
+        backbone(catalog),
         mask_share=mask_share,
         last_share=last_share,
         precision=precision,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
     )
-    windows = partial(sliding, step=step)
-    return [Stage(method, epochs, windows, batch_size, grouping, "items", patience=patience, gradient_clip=5.0)]
+    options = {"grouping": grouping, "counted": "items", "gradient_clip": 5.0}
+    return [training.stage(method, partial(sliding, step=step), **options)]

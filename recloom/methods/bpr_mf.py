@@ -11,6 +11,8 @@ empty). The same is not done for users who were trained.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,8 +22,9 @@ from recloom.data.catalog import PAD, Catalog
 from recloom.data.negatives import ActionsWithNegatives
 from recloom.data.windows import sliding
 from recloom.methods.about import About
+from recloom.methods.composition import composed
 from recloom.nn.users import UserEmbedding
-from recloom.training import MakeOptimizer, Method, Stage, adam
+from recloom.training import MakeOptimizer, Method, Schedule, Stage
 
 ABOUT = About("Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI", 2009, sequential=False)
 
@@ -92,8 +95,10 @@ class BPRMF(Method):
         return vectors if self.biases is None or last is None else torch.cat([vectors, last[:, None]], 1)
 
 
+@composed(training=partial(Schedule, epochs=200))
 def build(
     catalog: Catalog,
+    training: Schedule,
     *,
     dim: int = 64,
     length: int = 50,
@@ -102,10 +107,6 @@ def build(
     biases: bool = False,
     others: float = 0.1,
     ridge: float = 1.0,
-    lr: float = 1e-3,
-    batch_size: int = 256,
-    epochs: int = 200,
-    patience: int = 10,
 ) -> list[Stage]:
     """BPR-MF from numbers."""
     method = BPRMF(
@@ -117,6 +118,6 @@ def build(
         biases=biases,
         others=others,
         ridge=ridge,
-        make_optimizer=adam(lr),
+        make_optimizer=training.optimizer(),
     )
-    return [Stage(method, epochs, sliding, batch_size, patience=patience)]
+    return [training.stage(method, sliding)]

@@ -10,6 +10,8 @@ who was not trained is the mean of the users. The L2 term is Adam's `weight_deca
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -20,9 +22,10 @@ from recloom.encoders import Convolutional
 from recloom.errors import InputError
 from recloom.items import IdEmbedding, ItemEmbedder
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.users import UserEmbedding
 from recloom.objectives import NextItem
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_items_loss
+from recloom.training import Backbone, MakeOptimizer, Method, Schedule, Stage, next_items_loss
 
 ABOUT = About(
     "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM", 2018
@@ -93,34 +96,23 @@ class Caser(Method):
         return torch.cat([self.output, self.bias[:, None]], 1)
 
 
+@composed(hidden=("items",), backbone=make_backbone, training=partial(Schedule, weight_decay=1e-6))
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: Schedule,
     *,
-    dim: int = 64,
-    recent: int = 5,
     targets: int = 3,
-    horizontal: int = 16,
-    vertical: int = 4,
-    length: int = 50,
-    dropout: float = 0.5,
     loss: str = "bce",
     negatives: int = 1,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 1e-6,
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """Caser from numbers; `recent` and `targets` are L and T of the paper, `length` the items of a training row."""
-    backbone = make_backbone(
-        catalog, dim=dim, recent=recent, horizontal=horizontal, vertical=vertical, length=length, dropout=dropout
-    )
     method = Caser(
-        backbone,
+        backbone(catalog),
         catalog,
         NextItem(loss, negatives=negatives, precision=precision),
         targets=targets,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
     )
-    return [Stage(method, epochs, sliding, batch_size, patience=patience)]
+    return [training.stage(method, sliding)]

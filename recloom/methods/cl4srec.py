@@ -10,17 +10,19 @@ Histories of one item are left as they are. Contrast by dot products at temperat
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
-from recloom.data.windows import get_windows
 from recloom.methods import sasrec
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import info_nce
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 from recloom.views import Operator, crop_items, mask_share, reorder_items, two_different
 
 ABOUT = About("Xie et al., Contrastive Learning for Sequential Recommendation, ICDE", 2022)
@@ -70,16 +72,15 @@ class CL4SRec(Method):
         return self.total({"contrast": self.weight}, **terms)
 
 
+@composed(
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.5),
+    training=partial(WindowsSchedule, windows="prefixes"),
+)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.5,
-    positions: str = "from_start",
     crop_ratio: float = 0.6,
     mask_ratio: float = 0.3,
     reorder_ratio: float = 0.6,
@@ -87,31 +88,14 @@ def build(
     temperature: float = 1.0,
     loss: str = "softmax",
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "prefixes",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """CL4SRec from numbers. `windows="whole"` has all targets of a history in one row, several times cheaper."""
-    backbone = sasrec.make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        positions=positions,
-    )
     method = CL4SRec(
-        backbone,
+        backbone(catalog),
         NextItem(loss, precision=precision),
         operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
         weight=contrast_weight,
         temperature=temperature,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
     )
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    return [training.stage(method)]

@@ -14,20 +14,23 @@ reordering: `reorder_ratio=0.7` repeats that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.correlation import correlated_items
-from recloom.data.windows import get_windows
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import info_nce
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 from recloom.views import crop_items, insert_items, mask_share, one_of, reorder_items, substitute_items
 
 ABOUT = About("Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation", 2021)
@@ -152,16 +155,11 @@ def scaled(scores: Tensor, real: Tensor) -> Tensor:
     return (scores - low) / (high - low).clamp(min=1e-12)
 
 
-def build(
+def make_method(
     catalog: Catalog,
+    backbone: Backbone,
+    make_optimizer: MakeOptimizer,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.5,
-    positions: str = "from_end",
     substitute_ratio: float = 0.1,
     insert_ratio: float = 0.4,
     mask_ratio: float = 0.7,
@@ -175,36 +173,30 @@ def build(
     loss: str = "softmax",
     negatives: int = 1,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 300,
-    patience: int = 40,
-) -> list[Stage]:
-    """CoSeRec from numbers. Beauty in the code: threshold 12, insert .5, substitute .05, warmup 220."""
-    backbone = sasrec.make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        positions=positions,
-    )
-    ratios = dict(zip(OPERATORS, (substitute_ratio, insert_ratio, mask_ratio, crop_ratio, reorder_ratio), strict=True))
-    method = CoSeRec(
+) -> CoSeRec:
+    """The method over any backbone. Beauty in the code: threshold 12, insert .5, substitute .05, warmup 220."""
+    ratios = (substitute_ratio, insert_ratio, mask_ratio, crop_ratio, reorder_ratio)
+    return CoSeRec(
         backbone,
         NextItem(loss, negatives=negatives, precision=precision),
         catalog,
-        ratios,
+        dict(zip(OPERATORS, ratios, strict=True)),
         threshold=threshold,
         warmup=warmup,
         weight=contrast_weight,
         temperature=temperature,
         contrast_on=contrast_on,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=make_optimizer,
     )
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+
+
+@composed(
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.5, positions="from_end"),
+    method=make_method,
+    training=partial(WindowsSchedule, epochs=300, patience=40),
+)
+def build(
+    catalog: Catalog, backbone: MakeBackbone, method: Callable[..., CoSeRec], training: WindowsSchedule
+) -> list[Stage]:
+    """CoSeRec from numbers; see `make_method`."""
+    return [training.stage(method(catalog, backbone(catalog), training.optimizer()))]

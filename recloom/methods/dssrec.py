@@ -16,6 +16,9 @@ Departures. What the paper leaves open is an argument of `build`, with these def
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,10 +29,11 @@ from recloom.data.windows import past_and_future
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn import IntentDisentangling
 from recloom.objectives import NextItem
 from recloom.objectives.intents import sequence_to_item, sequence_to_sequence, trusted
-from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Stage, adam
+from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Schedule, Stage
 
 ABOUT = About("Ma et al., Disentangled Self-Supervision in Sequential Recommenders, KDD", 2020)
 
@@ -121,16 +125,16 @@ def reverse(items: Tensor) -> Tensor:
     return items.gather(1, place.clamp(min=0)).masked_fill(place < 0, PAD)
 
 
+@composed(
+    hidden=("heads", "inner", "activation"),
+    backbone=partial(sasrec.make_backbone, heads=1, block="original", positions="from_end"),
+    training=partial(Schedule, batch_size=128),
+)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: Schedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.0,
-    block: str = "original",
-    positions: str = "from_end",
     intents: int = 4,
     share: float = 0.5,
     future: str = "intents",
@@ -138,37 +142,21 @@ def build(
     two_stage: bool = False,
     loss: str = "softmax",
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
     grouping: str = "length",
-    batch_size: int = 128,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """DSSRec from numbers; with `two_stage`, `loss` and `precision` are those of the second stage."""
-    backbone = sasrec.make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=1,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        block=block,
-        positions=positions,
-    )
-    make_optimizer = adam(lr, weight_decay)
+    made, make_optimizer = backbone(catalog), training.optimizer()
     method = DSSRec(
-        backbone,
+        made,
         intents=intents,
         share=share,
         future=future,
         stop_gradient=stop_gradient,
         make_optimizer=make_optimizer,
     )
-    joint = Stage(method, epochs, past_and_future, batch_size, grouping, "rows", patience=patience)
+    joint = training.stage(method, past_and_future, grouping=grouping, counted="rows")
     if not two_stage:
         return [joint]
     joint.name = "pretrain"
-    tuned = NextItemPrediction(backbone, NextItem(loss, precision=precision), make_optimizer=make_optimizer)
-    return [joint, Stage(tuned, epochs, batch_size=256, patience=patience)]
+    tuned = NextItemPrediction(made, NextItem(loss, precision=precision), make_optimizer=make_optimizer)
+    return [joint, replace(training, batch_size=256).stage(tuned)]

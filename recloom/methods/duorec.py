@@ -10,6 +10,8 @@ one of the same target, "us" both. Other histories with the same target stay neg
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,13 +19,14 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
-from recloom.data.windows import Windows, get_windows
+from recloom.data.windows import Windows
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import info_nce
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 
 ABOUT = About("Qiu et al., DuoRec, WSDM", 2022)
 
@@ -134,16 +137,15 @@ class DuoRec(Method):
         return self.total({"dropout": self.weight, "same_target": self.weight}, **terms)
 
 
+@composed(
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.5),
+    training=partial(WindowsSchedule, windows="prefixes"),
+)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.5,
-    positions: str = "from_start",
     contrast: str = "us_x",
     contrast_weight: float = 0.1,
     temperature: float = 1.0,
@@ -151,33 +153,16 @@ def build(
     mask_same_target: bool = False,
     loss: str = "softmax",
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "prefixes",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """DuoRec from numbers. With `windows="whole"` a row's last target is the one that counts in the contrast."""
-    backbone = sasrec.make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        positions=positions,
-    )
     method = DuoRec(
-        backbone,
+        backbone(catalog),
         NextItem(loss, precision=precision),
         contrast=contrast,
         weight=contrast_weight,
         temperature=temperature,
         similarity=similarity,
         mask_same_target=mask_same_target,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
     )
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    return [training.stage(method)]

@@ -12,12 +12,12 @@ position; `loss="bce"` with one negative is the paper's.
 from __future__ import annotations
 
 from recloom.data.catalog import Catalog
-from recloom.data.windows import get_windows
 from recloom.encoders import Parallel, Transformer
 from recloom.items import ItemsWithAttributes
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
-from recloom.training import Backbone, NextItemPrediction, Stage, adam
+from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
 ABOUT = About(
     "Zhang et al., Feature-level Deeper Self-Attention Network for Sequential Recommendation, IJCAI",
@@ -58,44 +58,19 @@ def make_backbone(
     return Backbone(items, Parallel(first, second, norm=True, dropout=dropout))
 
 
+@composed(hidden=("activation",), backbone=make_backbone, training=WindowsSchedule)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.0,
-    positions: str = "from_start",
-    pooling: str = "attention",
-    attribute_dropout: float = 0.0,
     loss: str = "softmax",
     negatives: int = 1,
     logits: str = "dot",
     temperature: float = 1.0,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """FDSA from numbers; see `ItemsWithAttributes`, `Transformer`, `NextItem`, `windows` and `Stage` for each."""
-    backbone = make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        positions=positions,
-        pooling=pooling,
-        attribute_dropout=attribute_dropout,
-    )
     next_item = NextItem(loss, negatives=negatives, logits=logits, temperature=temperature, precision=precision)
-    method = NextItemPrediction(backbone, next_item, make_optimizer=adam(lr, weight_decay))
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
+    return [training.stage(method)]

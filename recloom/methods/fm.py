@@ -11,6 +11,8 @@ trained (any history given to `recommend`) is the mean of the users: FM ignores 
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,8 +23,9 @@ from recloom.data.negatives import ActionsWithNegatives
 from recloom.data.windows import sliding
 from recloom.items import AttributeEmbedding
 from recloom.methods.about import About
+from recloom.methods.composition import composed
 from recloom.nn.users import UserEmbedding
-from recloom.training import MakeOptimizer, Method, Stage, adam
+from recloom.training import MakeOptimizer, Method, Schedule, Stage
 
 ABOUT = About("Rendle, Factorization Machines, ICDM", 2010, sequential=False)
 
@@ -94,19 +97,16 @@ class FactorizationMachine(Method):
         return self.of_items(torch.arange(self.n_items + 2, device=self.device))
 
 
+@composed(training=partial(Schedule, epochs=200))
 def build(
     catalog: Catalog,
+    training: Schedule,
     *,
     dim: int = 64,
     length: int = 50,
     negatives: int = 1,
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    batch_size: int = 256,
-    epochs: int = 200,
-    patience: int = 10,
 ) -> list[Stage]:
     """FM from numbers."""
-    make_optimizer = adam(lr, weight_decay)
+    make_optimizer = training.optimizer()
     method = FactorizationMachine(catalog, dim, length=length, negatives=negatives, make_optimizer=make_optimizer)
-    return [Stage(method, epochs, sliding, batch_size, patience=patience)]
+    return [training.stage(method, sliding)]

@@ -10,6 +10,8 @@ the users, so that the latest item decides.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,10 +20,11 @@ from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.data.windows import sliding
 from recloom.methods.about import About
+from recloom.methods.composition import composed
 from recloom.nn.last_of import last_of
 from recloom.nn.users import UserEmbedding
 from recloom.objectives import NextItem
-from recloom.training import MakeOptimizer, Method, Stage, adam
+from recloom.training import MakeOptimizer, Method, Schedule, Stage
 
 ABOUT = About("Rendle et al., Factorizing Personalized Markov Chains for Next-Basket Recommendation, WWW", 2010)
 
@@ -65,21 +68,18 @@ class FPMC(Method):
         return self.items
 
 
+@composed(training=partial(Schedule, epochs=200))
 def build(
     catalog: Catalog,
+    training: Schedule,
     *,
     dim: int = 64,
     length: int = 50,
     loss: str = "bpr",
     negatives: int = 1,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    batch_size: int = 256,
-    epochs: int = 200,
-    patience: int = 10,
 ) -> list[Stage]:
     """FPMC from numbers."""
     next_item = NextItem(loss, negatives=negatives, precision=precision)
-    method = FPMC(catalog, dim, next_item, length=length, make_optimizer=adam(lr, weight_decay))
-    return [Stage(method, epochs, sliding, batch_size, patience=patience)]
+    method = FPMC(catalog, dim, next_item, length=length, make_optimizer=training.optimizer())
+    return [training.stage(method, sliding)]

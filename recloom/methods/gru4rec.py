@@ -15,12 +15,12 @@ Item vectors start with Xavier's normal distribution and the unit with his unifo
 from __future__ import annotations
 
 from recloom.data.catalog import Catalog
-from recloom.data.windows import get_windows
 from recloom.encoders import Recurrent
 from recloom.items import IdEmbedding
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
-from recloom.training import Backbone, NextItemPrediction, Stage, adam
+from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
 ABOUT = About("Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR", 2016)
 
@@ -40,29 +40,19 @@ def make_backbone(
     return Backbone(IdEmbedding(catalog, dim, xavier), encoder)
 
 
+@composed(backbone=make_backbone, training=WindowsSchedule)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    hidden: int = 128,
-    layers: int = 1,
-    length: int = 50,
-    dropout: float = 0.3,
     loss: str = "softmax",
     negatives: int = 1,
     logits: str = "dot",
     temperature: float = 1.0,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """GRU4Rec from numbers; see `Recurrent`, `NextItem`, `windows` and `Stage` for each."""
-    backbone = make_backbone(catalog, dim=dim, hidden=hidden, layers=layers, length=length, dropout=dropout)
     next_item = NextItem(loss, negatives=negatives, logits=logits, temperature=temperature, precision=precision)
-    method = NextItemPrediction(backbone, next_item, make_optimizer=adam(lr, weight_decay))
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
+    return [training.stage(method)]

@@ -14,12 +14,12 @@ depart from the paper as in `gru4rec`.
 from __future__ import annotations
 
 from recloom.data.catalog import Catalog
-from recloom.data.windows import get_windows
 from recloom.encoders import Parallel, Recurrent
 from recloom.items import ItemsWithAttributes
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
-from recloom.training import Backbone, NextItemPrediction, Stage, adam
+from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
 ABOUT = About(
     "Hidasi et al., Parallel Recurrent Neural Network Architectures for Feature-rich Session-based Recommendations, "
@@ -50,40 +50,19 @@ def make_backbone(
     return Backbone(items, Parallel(first, second, dim=dim, std=xavier))
 
 
+@composed(backbone=make_backbone, training=WindowsSchedule)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    hidden: int = 128,
-    layers: int = 1,
-    length: int = 50,
-    dropout: float = 0.3,
-    pooling: str = "mean",
-    attribute_dropout: float = 0.0,
     loss: str = "softmax",
     negatives: int = 1,
     logits: str = "dot",
     temperature: float = 1.0,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """GRU4Rec_F from numbers; see `ItemsWithAttributes`, `Recurrent`, `NextItem`, `windows` and `Stage` for each."""
-    backbone = make_backbone(
-        catalog,
-        dim=dim,
-        hidden=hidden,
-        layers=layers,
-        length=length,
-        dropout=dropout,
-        pooling=pooling,
-        attribute_dropout=attribute_dropout,
-    )
     next_item = NextItem(loss, negatives=negatives, logits=logits, temperature=temperature, precision=precision)
-    method = NextItemPrediction(backbone, next_item, make_optimizer=adam(lr, weight_decay))
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
+    return [training.stage(method)]

@@ -13,6 +13,8 @@ is; 0 means none.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,12 +22,12 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.data.negatives import PopularityNegatives
-from recloom.data.windows import get_windows
 from recloom.errors import InputError
 from recloom.methods import gru4rec
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import top_gains
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule
 
 ABOUT = About("Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains, CIKM", 2018)
 
@@ -103,31 +105,22 @@ class GRU4RecPlus(Method):
         return losses.get(self.loss, top_gains.softmax)(good, bad, log_counts)
 
 
+@composed(backbone=gru4rec.make_backbone, training=partial(WindowsSchedule, batch_size=64))
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    hidden: int = 128,
-    layers: int = 1,
-    length: int = 50,
-    dropout: float = 0.3,
     loss: str = "bpr-max",
     samples: int = 2048,
     alpha: float = 0.75,
     regularisation: float = 1.0,
     elu: float = 0.5,
     logq: float = 0.0,
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 64,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """GRU4Rec+ from numbers; `elu` and `regularisation` belong to the losses of the paper, not to "softmax"."""
     method = GRU4RecPlus(
-        gru4rec.make_backbone(catalog, dim=dim, hidden=hidden, layers=layers, length=length, dropout=dropout),
+        backbone(catalog),
         catalog,
         loss=loss,
         samples=samples,
@@ -135,6 +128,6 @@ def build(
         regularisation=regularisation,
         elu=elu,
         logq=logq,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
     )
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    return [training.stage(method)]

@@ -10,6 +10,8 @@ not a sum; the L2 term is Adam's `weight_decay`. A user who was not trained is t
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,10 +21,11 @@ from recloom.data.catalog import PAD, Catalog
 from recloom.data.windows import sliding
 from recloom.errors import InputError
 from recloom.methods.about import About
+from recloom.methods.composition import composed
 from recloom.nn.last_of import last_of
 from recloom.nn.users import UserEmbedding
 from recloom.objectives import NextItem
-from recloom.training import MakeOptimizer, Method, Stage, adam, next_items_loss
+from recloom.training import MakeOptimizer, Method, Schedule, Stage, next_items_loss
 
 ABOUT = About("Ma et al., Hierarchical Gating Networks for Sequential Recommendation, KDD", 2019)
 
@@ -91,8 +94,10 @@ class HGN(Method):
         return torch.cat([self.output, self.bias[:, None]], 1)
 
 
+@composed(training=partial(Schedule, weight_decay=1e-3, epochs=200))
 def build(
     catalog: Catalog,
+    training: Schedule,
     *,
     dim: int = 64,
     recent: int = 5,
@@ -101,14 +106,9 @@ def build(
     loss: str = "bpr",
     negatives: int = 1,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 1e-3,
-    batch_size: int = 256,
-    epochs: int = 200,
-    patience: int = 10,
 ) -> list[Stage]:
     """HGN from numbers; `recent` and `targets` are L and T of the paper, `length` the items of a training row."""
     next_item = NextItem(loss, negatives=negatives, precision=precision)
-    make_optimizer = adam(lr, weight_decay)
+    make_optimizer = training.optimizer()
     method = HGN(catalog, dim, next_item, recent=recent, targets=targets, length=length, make_optimizer=make_optimizer)
-    return [Stage(method, epochs, sliding, batch_size, patience=patience)]
+    return [training.stage(method, sliding)]

@@ -13,6 +13,8 @@ out of each other's negatives in the intent's contrast, which the paper has and 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,16 +23,16 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.module import window_batch
-from recloom.data.windows import get_windows
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.k_means import k_means, nearest
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import info_nce
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 from recloom.views import Operator, one_of
 
 ABOUT = About("Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW", 2022)
@@ -145,16 +147,15 @@ class ICLRec(Method):
         return self.read(self.backbone(items), items, "mean")
 
 
+@composed(
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.5, positions="from_end"),
+    training=partial(WindowsSchedule, epochs=300, patience=40),
+)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.5,
-    positions: str = "from_end",
     crop_ratio: float = 0.2,
     mask_ratio: float = 0.7,
     reorder_ratio: float = 0.2,
@@ -169,27 +170,10 @@ def build(
     loss: str = "softmax",
     negatives: int = 1,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 300,
-    patience: int = 40,
 ) -> list[Stage]:
     """ICLRec from numbers. Layers in the code: Beauty 1, Sports 2, Toys 3, Yelp 2."""
-    backbone = sasrec.make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        positions=positions,
-    )
     method = ICLRec(
-        backbone,
+        backbone(catalog),
         NextItem(loss, negatives=negatives, precision=precision),
         operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
         intents=intents,
@@ -200,6 +184,6 @@ def build(
         mask_same_intent=mask_same_intent,
         clustering=clustering,
         restarts=restarts,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
     )
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    return [training.stage(method)]

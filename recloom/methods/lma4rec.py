@@ -13,20 +13,20 @@ scaled up while training; at evaluation each mask is its mean. Views, contrast a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from recloom.data.catalog import Catalog
-from recloom.data.windows import get_windows
 from recloom.encoders.transformer import Transformer
 from recloom.errors import InputError
-from recloom.methods import sasrec
+from recloom.methods import coserec, sasrec
 from recloom.methods.about import About
-from recloom.methods.coserec import OPERATORS, CoSeRec
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.transformer_blocks import BertBlock
-from recloom.objectives import NextItem
-from recloom.training import Backbone, Stage, adam
+from recloom.training import Backbone, Stage, WindowsSchedule
 
 ABOUT = About("Hao et al., Learnable Model Augmentation Self-Supervised Learning for Sequential Recommendation", 2022)
 
@@ -62,77 +62,34 @@ class LearnedDropoutBlock(BertBlock):
         return self.norm_forward(states + self.drop_forward(self.narrow(self.activation(self.widen(states)))))
 
 
-def make_backbone(catalog: Catalog, *, relaxation: float = 0.5, **numbers: float | int | str) -> Backbone:
-    """SASRec's backbone with learnt rates; `numbers` as of `sasrec.make_backbone`."""
-    rate = float(numbers["dropout"])
-    if not 0 < rate < 1 or relaxation <= 0:
-        raise InputError(f"dropout={rate} must lie between 0 and 1, where it can be learnt; relaxation above 0")
-    backbone = sasrec.make_backbone(catalog, **numbers)  # type: ignore[arg-type]
+def with_learned_rates(backbone: Backbone, relaxation: float) -> Backbone:
+    """A backbone over a Transformer whose blocks learn their rates; it keeps its weights."""
     encoder = backbone.encoder
     assert isinstance(encoder, Transformer)
+    if not 0 < encoder.dropout < 1 or relaxation <= 0:
+        raise InputError(f"dropout={encoder.dropout} must lie between 0 and 1 to be learnt; relaxation above 0")
     for place, block in enumerate(encoder.blocks):
         attention = block.attention
-        learnt = LearnedDropoutBlock(encoder.dim, attention.heads, rate, attention.dropout, relaxation)  # type: ignore[union-attr,arg-type]
-        learnt.load_state_dict(block.state_dict(), strict=False)  # the same initial weights
+        learnt = LearnedDropoutBlock(encoder.dim, attention.heads, encoder.dropout, attention.dropout, relaxation)  # type: ignore[union-attr,arg-type]
+        learnt.load_state_dict(block.state_dict(), strict=False)
         encoder.blocks[place] = learnt
     return backbone
 
 
+@composed(
+    hidden=("block", "inner", "activation"),
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.5, positions="from_end"),
+    method=coserec.make_method,
+    training=partial(WindowsSchedule, epochs=300, patience=40),
+)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    method: Callable[..., coserec.CoSeRec],
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
     relaxation: float = 0.5,
-    attention_dropout: float = 0.5,
-    positions: str = "from_end",
-    substitute_ratio: float = 0.1,
-    insert_ratio: float = 0.4,
-    mask_ratio: float = 0.7,
-    crop_ratio: float = 0.2,
-    reorder_ratio: float = 0.2,
-    threshold: int = 4,
-    warmup: int | None = 160,
-    contrast_weight: float = 0.1,
-    temperature: float = 1.0,
-    contrast_on: str = "flat",
-    loss: str = "softmax",
-    negatives: int = 1,
-    precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 300,
-    patience: int = 40,
 ) -> list[Stage]:
-    """LMA4Rec from numbers; `dropout` is where the rates start."""
-    backbone = make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        relaxation=relaxation,
-        attention_dropout=attention_dropout,
-        positions=positions,
-    )
-    ratios = dict(zip(OPERATORS, (substitute_ratio, insert_ratio, mask_ratio, crop_ratio, reorder_ratio), strict=True))
-    method = CoSeRec(
-        backbone,
-        NextItem(loss, negatives=negatives, precision=precision),
-        catalog,
-        ratios,
-        threshold=threshold,
-        warmup=warmup,
-        weight=contrast_weight,
-        temperature=temperature,
-        contrast_on=contrast_on,
-        make_optimizer=adam(lr, weight_decay),
-    )
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    """LMA4Rec from numbers; `dropout` is where the rates start. See `coserec.make_method`."""
+    learnt = with_learned_rates(backbone(catalog), relaxation)
+    return [training.stage(method(catalog, learnt, training.optimizer()))]

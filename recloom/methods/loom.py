@@ -15,9 +15,10 @@ from recloom.data.windows import get_windows
 from recloom.encoders import Transformer
 from recloom.items import IdEmbedding, ItemEmbedder, ItemsWithAttributes
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.methods.s3rec import S3Pretraining
 from recloom.objectives import NextItem
-from recloom.training import Backbone, NextItemPrediction, Stage, adam
+from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
 ABOUT = About("", 0)
 
@@ -51,18 +52,12 @@ def make_backbone(
     return Backbone(items, encoder)
 
 
+@composed(backbone=make_backbone, training=WindowsSchedule)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.5,
-    positions: str = "from_end",
-    attributes: bool = True,
-    attribute_dropout: float = 0.3,
     seen_items: bool = True,
     averaging: float = 0.995,
     aap_weight: float = 0.2,
@@ -77,37 +72,18 @@ def build(
     logits: str = "dot",
     temperature: float = 1.0,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """Loom from numbers: pre-training, then next items."""
-    backbone = make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        positions=positions,
-        attributes=attributes,
-        attribute_dropout=attribute_dropout,
-    )
-    make_optimizer = adam(lr, weight_decay)
+    made, make_optimizer = backbone(catalog), training.optimizer()
     next_item = NextItem(loss, logits=logits, temperature=temperature, precision=precision)
-    method = NextItemPrediction(backbone, next_item, seen_items=seen_items, make_optimizer=make_optimizer)
-    tune = Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience, averaging=averaging)
+    method = NextItemPrediction(made, next_item, seen_items=seen_items, make_optimizer=make_optimizer)
+    tune = training.stage(method, averaging=averaging)
     weights = {"mip": mip_weight, "sp": sp_weight}
     if catalog.n_attributes:
         weights |= {"aap": aap_weight, "map": map_weight}
     if not pretrain_epochs or not any(weights.values()):
         return [tune]
-    pretraining = S3Pretraining(backbone, catalog, weights, mask_rate=mask_rate, make_optimizer=make_optimizer)
+    pretraining = S3Pretraining(made, catalog, weights, mask_rate=mask_rate, make_optimizer=make_optimizer)
     cut = get_windows(pretrain_windows)
     first = Stage(
         pretraining, pretrain_epochs, cut, pretrain_batch_size, counted="items", monitor=None, name="pretrain"

@@ -18,6 +18,7 @@ full-open, ours by NDCG@10 under full-mask. Beauty: lambda 0, beta .05; Sports .
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,16 +27,16 @@ from torch import Tensor, nn
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
-from recloom.data.windows import get_windows
 from recloom.errors import InputError
 from recloom.methods import caser, gru4rec, sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.augmenters import get_augmenter
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import info_nce
 from recloom.objectives.margin import margin_regulariser
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam, next_item_loss
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 from recloom.views import Operator, two_different
 
 ABOUT = About("Qin et al., Meta-optimized Contrastive Learning for Sequential Recommendation, SIGIR", 2023)
@@ -160,17 +161,16 @@ class MCLRec(Method):
         return self.make_optimizer(self.backbone.parameters()), self.make_optimizer(self.augmenters.parameters())
 
 
+@composed(
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.5),
+    training=partial(WindowsSchedule, windows="prefixes"),
+)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
     model: str = "sasrec",
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.5,
-    positions: str = "from_start",
     crop_ratio: float = 0.5,
     mask_ratio: float = 0.5,
     reorder_ratio: float = 0.8,
@@ -188,19 +188,16 @@ def build(
     normalise: bool | None = None,
     loss: str = "softmax",
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "prefixes",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """MCLRec from numbers, over `model="sasrec"`, "gru4rec" or "caser"; a choice that is None is the preset's."""
     if preset not in PRESETS:
         raise InputError(f"preset={preset!r} is not known; choose one of {', '.join(PRESETS)}")
     if model not in ("sasrec", "gru4rec", "caser"):
         raise InputError(f"model={model!r} is not known; choose 'sasrec', 'gru4rec' or 'caser'")
+    if model != "sasrec":
+        make = gru4rec.make_backbone if model == "gru4rec" else caser.make_backbone
+        backbone = partial(make, **{name: backbone.keywords[name] for name in ("dim", "length", "dropout")})
+    made = backbone(catalog)
     given = {
         "schedule": schedule,
         "contrast_scale": contrast_scale,
@@ -210,30 +207,16 @@ def build(
         "normalise": normalise,
     }
     choices = PRESETS[preset] | {name: value for name, value in given.items() if value is not None}
-    if model in ("gru4rec", "caser"):
-        make = gru4rec.make_backbone if model == "gru4rec" else caser.make_backbone
-        backbone = make(catalog, dim=dim, length=length, dropout=dropout)
-    else:
-        backbone = sasrec.make_backbone(
-            catalog,
-            dim=dim,
-            layers=layers,
-            heads=heads,
-            length=length,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            positions=positions,
-        )
-    first = get_augmenter(augmenter, dim)
+    first = get_augmenter(augmenter, made.encoder.dim)
     method = MCLRec(
-        backbone,
+        made,
         NextItem(loss, precision=precision),
         operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
-        (first, first if shared else get_augmenter(augmenter, dim)),
+        (first, first if shared else get_augmenter(augmenter, made.encoder.dim)),
         random_weight=random_weight,
         learned_weight=learned_weight,
         margin_weight=margin_weight,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
         **choices,
     )
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    return [training.stage(method)]

@@ -22,21 +22,23 @@ leave out other items of the same history, and items of other histories.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
-from recloom.data.windows import get_windows
 from recloom.encoders import Recurrent, Transformer
 from recloom.encoders.encoder import Encoder
 from recloom.errors import InputError
 from recloom.items import IdEmbedding, ItemEmbedder, ItemsByAttention
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.memory import Memory
 from recloom.objectives.mince import mince as multi_instance
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, adam
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule
 
 ABOUT = About(
     "Qiu et al., Memory Augmented Multi-Instance Contrastive Predictive Coding for Sequential Recommendation, ICDM",
@@ -191,16 +193,12 @@ def make_backbone(
     return Backbone(embedder, encoder)
 
 
+@composed(backbone=make_backbone, training=partial(WindowsSchedule, weight_decay=1e-4, epochs=200))
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    model: str = "sasrec",
-    items: str = "attcc",
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
     memory: str = "residual",
     slots: int = 64,
     addressing: str = "linear",
@@ -217,13 +215,6 @@ def build(
     temporal: bool = True,
     general: bool = True,
     init: str = "uniform",
-    lr: float = 1e-3,
-    weight_decay: float = 1e-4,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 200,
-    patience: int = 10,
 ) -> list[Stage]:
     """MMInfoRec from numbers: `slots=0, copies=1` is plain predictive coding, `items="id"` needs no attributes.
 
@@ -234,12 +225,10 @@ def build(
         raise InputError(f"init={init!r} is not known; choose 'uniform' or 'default'")
     if temperature is not None and temperature <= 0:
         raise InputError(f"temperature={temperature} must be above 0")
-    backbone = make_backbone(
-        catalog, model=model, items=items, dim=dim, layers=layers, heads=heads, length=length, dropout=dropout
-    )
-    width = backbone.encoder.dim
+    made = backbone(catalog)
+    width = made.encoder.dim
     method = MMInfoRec(
-        backbone,
+        made,
         Memory(width, slots, kind=memory, addressing=addressing, dropout=memory_dropout),
         copies=copies,
         steps=steps,
@@ -247,7 +236,7 @@ def build(
         key_dropout=key_dropout,
         temporal=temporal,
         general=general,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
         mince=mince,
         candidates=candidates,
         positives=positives,
@@ -256,8 +245,8 @@ def build(
     if init == "uniform":
         for parameter in method.parameters():
             nn.init.uniform_(parameter, -1 / 8, 1 / 8)
-        embedder = backbone.items
+        embedder = made.items
         ids = embedder.ids if isinstance(embedder, ItemsByAttention) else embedder
         assert isinstance(ids, IdEmbedding)
         ids.weight.data[0] = 0  # padding
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    return [training.stage(method)]

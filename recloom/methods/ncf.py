@@ -25,10 +25,11 @@ from recloom.data.negatives import ActionsWithNegatives
 from recloom.data.windows import sliding
 from recloom.errors import InputError
 from recloom.methods.about import About
+from recloom.methods.composition import composed
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.pairs import score_pairs
 from recloom.nn.users import UserEmbedding
-from recloom.training import MakeOptimizer, Method, Stage, adam
+from recloom.training import MakeOptimizer, Method, Schedule, Stage, pair_protocol
 
 ABOUT = About("He et al., Neural Collaborative Filtering, WWW", 2017, sequential=False)
 
@@ -114,8 +115,10 @@ class NCF(Method):
         return score_pairs(self.pairs, self.of_users(batch.users), candidates, PAIRS_AT_ONCE)
 
 
+@composed(training=Schedule)
 def build(
     catalog: Catalog,
+    training: Schedule,
     *,
     dim: int = 64,
     hidden: int = 128,
@@ -124,11 +127,6 @@ def build(
     negatives: int = 4,
     branches: str = "both",
     length: int = 50,
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """NCF from numbers."""
     method = NCF(
@@ -140,7 +138,6 @@ def build(
         negatives=negatives,
         branches=branches,
         length=length,
-        make_optimizer=adam(lr, weight_decay),
+        make_optimizer=training.optimizer(),
     )
-    protocol = "sample-99" if catalog.n_items > 1000 else "full-mask"
-    return [Stage(method, epochs, sliding, batch_size, protocol=protocol, patience=patience)]
+    return [training.stage(method, sliding, protocol=pair_protocol(catalog.n_items))]

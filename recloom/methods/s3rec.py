@@ -35,18 +35,19 @@ from torch import Tensor, nn
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.negatives import uniform_outside
-from recloom.data.windows import get_windows, prefixes
+from recloom.data.windows import get_windows, prefixes, sliding
 from recloom.errors import InputError
 from recloom.items import AttributeEmbedding
-from recloom.methods import autoint, caser, fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
+from recloom.methods import caser, fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
 from recloom.methods.about import About
 from recloom.methods.autoint import AutoInt
 from recloom.methods.caser import Caser
+from recloom.methods.composition import composed
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
 from recloom.objectives.attributes import attribute_cross_entropy, attribute_info_nce
 from recloom.objectives.ranked import nested_sigmoid, pairwise, sigmoid_info_nce
-from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Stage, adam
+from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Schedule, Stage, pair_protocol
 from recloom.views import cut_segment, mask_items
 
 ABOUT = About("Zhou et al., S3-Rec, CIKM", 2020, "actions, attributes")
@@ -206,8 +207,10 @@ class S3Pretraining(Method):
         return (self.bilinear["mip"](asked) if "mip" in self.wanted else asked)[:, None]
 
 
+@composed(training=partial(Schedule, epochs=200))
 def build(
     catalog: Catalog,
+    training: Schedule,
     *,
     model: str = "sasrec",
     context: str = "bidirectional",
@@ -237,11 +240,6 @@ def build(
     loss: str = "softmax",
     negatives: int = 1,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    batch_size: int = 256,
-    epochs: int = 200,
-    patience: int = 10,
 ) -> list[Stage]:
     """Pre-training and fine-tuning of one backbone; without weights or epochs of the first, fine-tuning alone."""
     if model not in (*BACKBONES, "autoint", "caser"):
@@ -251,7 +249,7 @@ def build(
         numbers |= {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
         numbers |= {"activation": activation, "positions": positions}
     backbone = BACKBONES.get(model, sasrec.make_backbone)(catalog, **numbers)
-    make_optimizer, attributes = adam(lr, weight_decay), None
+    make_optimizer, attributes = training.optimizer(), None
     next_item = NextItem(loss, negatives=negatives, precision=precision)
     if model == "autoint":  # it and Caser take over the embeddings alone
         attributes = AttributeEmbedding(catalog, dim) if catalog.n_attributes else None
@@ -265,7 +263,7 @@ def build(
             attributes=attributes,
             make_optimizer=make_optimizer,
         )
-        fine_tuning = autoint.schedule(method, catalog, epochs=epochs, batch_size=batch_size, patience=patience)
+        fine_tuning = training.stage(method, sliding, protocol=pair_protocol(catalog.n_items))
     else:
         tuned: Method
         if model == "caser":
@@ -273,7 +271,7 @@ def build(
             tuned = Caser(convolutions, catalog, next_item, make_optimizer=make_optimizer)
         else:
             tuned = NextItemPrediction(backbone, next_item, make_optimizer=make_optimizer)
-        fine_tuning = Stage(tuned, epochs, batch_size=batch_size, patience=patience)
+        fine_tuning = training.stage(tuned)
     weights = {"aap": aap_weight, "mip": mip_weight, "map": map_weight, "sp": sp_weight}
     if not any(weights.values()) or not pretrain_epochs:
         return [fine_tuning]

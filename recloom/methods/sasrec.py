@@ -18,8 +18,9 @@ from recloom.data.windows import get_windows
 from recloom.encoders import Transformer
 from recloom.items import IdEmbedding
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
-from recloom.training import Backbone, NextItemPrediction, Stage, adam
+from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
 ABOUT = About("Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM", 2018)
 
@@ -54,18 +55,12 @@ def make_backbone(
     return Backbone(IdEmbedding(catalog, dim), encoder)
 
 
+@composed(hidden=("activation",), backbone=make_backbone, training=WindowsSchedule)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.0,
-    block: str = "bert",
-    inner: int | None = None,
-    positions: str = "from_start",
     loss: str = "softmax",
     negatives: int = 1,
     shared_negatives: bool = False,
@@ -76,28 +71,9 @@ def build(
     seen_items: bool = False,
     averaging: float = 0.0,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
     step: int | None = None,
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """SASRec from numbers; see `Transformer`, `NextItem`, `windows` and `Stage` for each."""
-    backbone = make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        block=block,
-        inner=inner,
-        positions=positions,
-    )
     next_item = NextItem(
         loss,
         negatives=negatives,
@@ -109,6 +85,8 @@ def build(
         precision=precision,
         counts=torch.from_numpy(catalog.train_counts),
     )
-    method = NextItemPrediction(backbone, next_item, seen_items=seen_items, make_optimizer=adam(lr, weight_decay))
-    cut = get_windows(windows, step)
-    return [Stage(method, epochs, cut, batch_size, grouping, patience=patience, averaging=averaging)]
+    method = NextItemPrediction(
+        backbone(catalog), next_item, seen_items=seen_items, make_optimizer=training.optimizer()
+    )
+    cut = get_windows(training.windows, step)
+    return [training.stage(method, cut, averaging=averaging)]

@@ -14,12 +14,12 @@ attributes; `join="mean"` adds both vectors without a map. The loss is the softm
 from __future__ import annotations
 
 from recloom.data.catalog import Catalog
-from recloom.data.windows import get_windows
 from recloom.encoders import Transformer
 from recloom.items import ItemsWithAttributes
 from recloom.methods.about import About
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
-from recloom.training import Backbone, NextItemPrediction, Stage, adam
+from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
 ABOUT = About("Zhou et al., S3-Rec (its baseline SASRec_F), CIKM", 2020, "actions, attributes")
 
@@ -66,52 +66,19 @@ def make_backbone(
     return Backbone(items, encoder)
 
 
+@composed(hidden=("activation",), backbone=make_backbone, training=WindowsSchedule)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.0,
-    positions: str = "from_start",
-    join: str = "concat",
-    pooling: str = "mean",
-    scored_by: str = "ids",
-    attribute_dropout: float = 0.0,
-    id_dropout: float = 0.0,
-    cold: str = "attributes",
     loss: str = "softmax",
     negatives: int = 1,
     logits: str = "dot",
     temperature: float = 1.0,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
-    epochs: int = 100,
-    patience: int = 10,
 ) -> list[Stage]:
     """SASRec_F from numbers; see `ItemsWithAttributes`, `Transformer`, `NextItem`, `windows` and `Stage` for each."""
-    backbone = make_backbone(
-        catalog,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        length=length,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        positions=positions,
-        join=join,
-        pooling=pooling,
-        scored_by=scored_by,
-        attribute_dropout=attribute_dropout,
-        id_dropout=id_dropout,
-        cold=cold,
-    )
     next_item = NextItem(loss, negatives=negatives, logits=logits, temperature=temperature, precision=precision)
-    method = NextItemPrediction(backbone, next_item, make_optimizer=adam(lr, weight_decay))
-    return [Stage(method, epochs, get_windows(windows), batch_size, grouping, patience=patience)]
+    method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
+    return [training.stage(method)]

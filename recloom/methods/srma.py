@@ -13,6 +13,8 @@ a history.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,18 +23,18 @@ from torch import Tensor, nn
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
-from recloom.data.windows import get_windows
 from recloom.encoders import Encoder
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.nn.transformer_blocks import EPS
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import info_nce
-from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Stage, adam, next_item_loss
+from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Stage, WindowsSchedule, next_item_loss
 from recloom.views import Operator, one_of
 
 ABOUT = About("Liu et al., Self-supervised Learning for Sequential Recommendation with Model Augmentation", 2022)
@@ -156,16 +158,15 @@ class SRMA(Method):
         return self.make_optimizer(value for name, value in self.named_parameters() if not name.startswith("beside."))
 
 
+@composed(
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.1, positions="from_end"),
+    training=partial(WindowsSchedule, epochs=300, patience=40),
+)
 def build(
     catalog: Catalog,
+    backbone: MakeBackbone,
+    training: WindowsSchedule,
     *,
-    dim: int = 64,
-    layers: int = 2,
-    heads: int = 2,
-    length: int = 50,
-    dropout: float = 0.5,
-    attention_dropout: float = 0.1,
-    positions: str = "from_end",
     extra_layers: int = 2,
     left_out: int = 1,
     layer_choice: str = "distinct",
@@ -179,33 +180,13 @@ def build(
     loss: str = "softmax",
     negatives: int = 1,
     precision: str = "auto",
-    lr: float = 1e-3,
-    weight_decay: float = 0.0,
-    windows: str = "whole",
-    grouping: str = "length",
-    batch_size: int = 256,
     pretrain_epochs: int = 100,
-    epochs: int = 300,
-    patience: int = 40,
 ) -> list[Stage]:
     """SRMA from numbers: first the encoder beside it, then the method; `complement_weight=0` leaves the first out."""
-
-    def make() -> Backbone:
-        return sasrec.make_backbone(
-            catalog,
-            dim=dim,
-            layers=layers,
-            heads=heads,
-            length=length,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            positions=positions,
-        )
-
-    next_item, make_optimizer = NextItem(loss, negatives=negatives, precision=precision), adam(lr, weight_decay)
-    beside, plain = make() if complement_weight else None, make()
+    next_item, make_optimizer = NextItem(loss, negatives=negatives, precision=precision), training.optimizer()
+    beside, plain = backbone(catalog) if complement_weight else None, backbone(catalog)
     method = SRMA(
-        Backbone(plain.items, ExtraLayers(plain.encoder, extra_layers, left_out, dropout)),
+        Backbone(plain.items, ExtraLayers(plain.encoder, extra_layers, left_out, backbone.keywords["dropout"])),
         next_item,
         operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
         beside=beside,
@@ -216,9 +197,8 @@ def build(
         layer_choice=layer_choice,
         make_optimizer=make_optimizer,
     )
-    cut = get_windows(windows)
-    stages = [Stage(method, epochs, cut, batch_size, grouping, patience=patience)]
+    stages = [training.stage(method)]
     if beside is None:
         return stages
     first = NextItemPrediction(beside, next_item, make_optimizer=make_optimizer)
-    return [Stage(first, pretrain_epochs, cut, batch_size, grouping, patience=10, name="pretrain"), *stages]
+    return [replace(training, epochs=pretrain_epochs, patience=10).stage(first, name="pretrain"), *stages]

@@ -6,6 +6,7 @@ from recloom.training.fit import TrainOptions, fit
 from recloom.training.method import Method
 from recloom.training.next_item import NextItemPrediction, next_item_loss, next_items_loss
 from recloom.training.optimizers import MakeOptimizer, adam
+from recloom.training.schedule import Schedule, WindowsSchedule, pair_protocol
 from recloom.training.stage import Stage
 
 __all__ = [
@@ -13,11 +14,14 @@ __all__ = [
     "MakeOptimizer",
     "Method",
     "NextItemPrediction",
+    "Schedule",
     "Stage",
     "TrainOptions",
+    "WindowsSchedule",
     "adam",
     "evaluate",
     "fit",
     "next_item_loss",
     "next_items_loss",
+    "pair_protocol",
 ]

@@ -1,0 +1,46 @@
+"""The numbers of a training schedule that most methods share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from recloom.data.windows import WindowsOf, get_windows, whole
+from recloom.training.method import Method
+from recloom.training.optimizers import MakeOptimizer, adam
+from recloom.training.stage import Stage
+
+
+def pair_protocol(n_items: int) -> str:
+    """Of validation where every pair of a user and an item is scored by itself: sampled, unless there are few items."""
+    return "sample-99" if n_items > 1000 else "full-mask"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Adam and a stage; see `adam` and `Stage`."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: int = 256
+    epochs: int = 100
+    patience: int = 10
+
+    def optimizer(self) -> MakeOptimizer:
+        """Adam at this rate and decay."""
+        return adam(self.lr, self.weight_decay)
+
+    def stage(self, method: Method, windows: WindowsOf = whole, **options: Any) -> Stage:
+        """A stage of the method; `options` are further ones of `Stage`."""
+        return Stage(method, self.epochs, windows, self.batch_size, patience=self.patience, **options)
+
+
+@dataclass(frozen=True)
+class WindowsSchedule(Schedule):
+    """A schedule that also says how training histories become rows and rows batches; see `get_windows` and `Stage`."""
+
+    windows: str = "whole"
+    grouping: str = "length"
+
+    def stage(self, method: Method, windows: WindowsOf | None = None, **options: Any) -> Stage:
+        return super().stage(method, windows or get_windows(self.windows), grouping=self.grouping, **options)
