@@ -14,6 +14,10 @@ MakeBackbone = partial[Backbone]
 """A `make_backbone` whose numbers are filled in; it takes the catalog."""
 
 
+SHARED_NEGATIVES = ("shared", "sampler", "alpha", "calibration", "counts")
+"""Arguments of `NextItem` that methods with a plain next-item loss hide."""
+
+
 def composed(*, hidden: tuple[str, ...] = (), **parts: Callable[..., Any]) -> Callable[..., Callable[..., list[Stage]]]:
     """A decorator: the keyword arguments of the parts become arguments of `build`, by their names and defaults.
 

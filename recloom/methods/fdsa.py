@@ -15,7 +15,7 @@ from recloom.data.catalog import Catalog
 from recloom.encoders import Parallel, Transformer
 from recloom.items import ItemsWithAttributes
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import SHARED_NEGATIVES, MakeBackbone, composed
 from recloom.objectives import NextItem
 from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
@@ -58,19 +58,10 @@ def make_backbone(
     return Backbone(items, Parallel(first, second, norm=True, dropout=dropout))
 
 
-@composed(hidden=("activation",), backbone=make_backbone, training=WindowsSchedule)
-def build(
-    catalog: Catalog,
-    backbone: MakeBackbone,
-    training: WindowsSchedule,
-    *,
-    loss: str = "softmax",
-    negatives: int = 1,
-    logits: str = "dot",
-    temperature: float = 1.0,
-    precision: str = "auto",
-) -> list[Stage]:
+@composed(
+    hidden=("activation", *SHARED_NEGATIVES), backbone=make_backbone, next_item=NextItem, training=WindowsSchedule
+)
+def build(catalog: Catalog, backbone: MakeBackbone, next_item: NextItem, training: WindowsSchedule) -> list[Stage]:
     """FDSA from numbers; see `ItemsWithAttributes`, `Transformer`, `NextItem`, `windows` and `Stage` for each."""
-    next_item = NextItem(loss, negatives=negatives, logits=logits, temperature=temperature, precision=precision)
     method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
     return [training.stage(method)]

@@ -18,7 +18,7 @@ from recloom.data.catalog import Catalog
 from recloom.encoders import Recurrent
 from recloom.items import IdEmbedding
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import SHARED_NEGATIVES, MakeBackbone, composed
 from recloom.objectives import NextItem
 from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
@@ -40,19 +40,8 @@ def make_backbone(
     return Backbone(IdEmbedding(catalog, dim, xavier), encoder)
 
 
-@composed(backbone=make_backbone, training=WindowsSchedule)
-def build(
-    catalog: Catalog,
-    backbone: MakeBackbone,
-    training: WindowsSchedule,
-    *,
-    loss: str = "softmax",
-    negatives: int = 1,
-    logits: str = "dot",
-    temperature: float = 1.0,
-    precision: str = "auto",
-) -> list[Stage]:
+@composed(hidden=SHARED_NEGATIVES, backbone=make_backbone, next_item=NextItem, training=WindowsSchedule)
+def build(catalog: Catalog, backbone: MakeBackbone, next_item: NextItem, training: WindowsSchedule) -> list[Stage]:
     """GRU4Rec from numbers; see `Recurrent`, `NextItem`, `windows` and `Stage` for each."""
-    next_item = NextItem(loss, negatives=negatives, logits=logits, temperature=temperature, precision=precision)
     method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
     return [training.stage(method)]

@@ -17,7 +17,7 @@ from recloom.data.catalog import Catalog
 from recloom.encoders import Transformer
 from recloom.items import ItemsWithAttributes
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import SHARED_NEGATIVES, MakeBackbone, composed
 from recloom.objectives import NextItem
 from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
@@ -66,19 +66,10 @@ def make_backbone(
     return Backbone(items, encoder)
 
 
-@composed(hidden=("activation",), backbone=make_backbone, training=WindowsSchedule)
-def build(
-    catalog: Catalog,
-    backbone: MakeBackbone,
-    training: WindowsSchedule,
-    *,
-    loss: str = "softmax",
-    negatives: int = 1,
-    logits: str = "dot",
-    temperature: float = 1.0,
-    precision: str = "auto",
-) -> list[Stage]:
+@composed(
+    hidden=("activation", *SHARED_NEGATIVES), backbone=make_backbone, next_item=NextItem, training=WindowsSchedule
+)
+def build(catalog: Catalog, backbone: MakeBackbone, next_item: NextItem, training: WindowsSchedule) -> list[Stage]:
     """SASRec_F from numbers; see `ItemsWithAttributes`, `Transformer`, `NextItem`, `windows` and `Stage` for each."""
-    next_item = NextItem(loss, negatives=negatives, logits=logits, temperature=temperature, precision=precision)
     method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
     return [training.stage(method)]
