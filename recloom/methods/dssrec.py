@@ -47,7 +47,7 @@ class DSSRec(Method):
     Args:
         backbone: reads the causal context.
         intents: K, the vectors of a row.
-        share: lambda, the share of (row, intent) pairs that are trusted; 0 trains on next items alone.
+        trusted_share: lambda, the share of (row, intent) pairs that are trusted; 0 trains on next items alone.
         future: what is reconstructed of it; the rows of the paper's Table 2: "intents" (0), "none" (1), "items" (2),
             "next-three" (3).
         stop_gradient: the future's side is a constant.
@@ -60,7 +60,7 @@ class DSSRec(Method):
         backbone: Backbone,
         *,
         intents: int = 4,
-        share: float = 0.5,
+        trusted_share: float = 0.5,
         future: str = "intents",
         stop_gradient: bool = False,
         make_optimizer: MakeOptimizer | None = None,
@@ -69,11 +69,13 @@ class DSSRec(Method):
         backbone.encoder.require("causal")
         if future not in FUTURES:
             raise InputError(f"future={future!r} is not known; choose one of {', '.join(FUTURES)}")
-        if not 0 <= share <= 1:
-            raise InputError(f"share={share} must lie in 0..1: the share of future intents that is trusted")
+        if not 0 <= trusted_share <= 1:
+            raise InputError(
+                f"trusted_share={trusted_share} must lie in 0..1: the share of future intents that is trusted"
+            )
         if intents < 1:
             raise InputError(f"intents={intents}: at least 1 is needed")
-        self.share = share if future == "intents" else 0.0
+        self.trusted_share = trusted_share if future == "intents" else 0.0
         self.future, self.stop_gradient = future, stop_gradient
         self.intents = IntentDisentangling(backbone.encoder.dim, intents, backbone.encoder.length)
 
@@ -90,10 +92,10 @@ class DSSRec(Method):
             terms["next_item"] = sequence_to_item(intents, following).mean()
         else:
             terms["items"] = self.each_item(intents, following, future[:, : FUTURES[self.future]], table)
-        if self.share:
+        if self.trusted_share:
             label = self.read(reverse(future), label=True)
             losses = sequence_to_sequence(intents, label.detach() if self.stop_gradient else label)
-            terms["future"] = trusted(losses, self.share) / len(past)
+            terms["future"] = trusted(losses, self.trusted_share) / len(past)
         return self.total({}, **terms)
 
     def each_item(self, intents: Tensor, following: Tensor, future: Tensor, table: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ def build(
     training: Schedule,
     *,
     intents: int = 4,
-    share: float = 0.5,
+    trusted_share: float = 0.5,
     future: str = "intents",
     stop_gradient: bool = False,
     two_stage: bool = False,
@@ -149,7 +151,7 @@ def build(
     method = DSSRec(
         made,
         intents=intents,
-        share=share,
+        trusted_share=trusted_share,
         future=future,
         stop_gradient=stop_gradient,
         make_optimizer=make_optimizer,

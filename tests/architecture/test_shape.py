@@ -1,11 +1,13 @@
 """Methods are one level under Method, files read in one sitting, and tracked files speak only of the project."""
 
+import inspect
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import recloom
 from recloom import methods
 from recloom.training import Method
 
@@ -32,6 +34,14 @@ def test_a_method_replaces_only_what_it_may():
     for kind in subclasses(Method):
         if kind.__module__.startswith("recloom."):
             assert set(vars(kind)) & own <= allowed, kind.__name__
+
+
+@pytest.mark.parametrize("function", [recloom.train, recloom.compare])
+def test_no_argument_of_a_method_is_taken_by_what_trains_it(function):
+    parameters = inspect.signature(function).parameters.items()
+    taken = {name for name, parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+    for name in methods.METHODS:
+        assert not taken & set(methods.arguments(name)), f"{name}: {function.__name__} would keep it for itself"
 
 
 def test_every_method_file_is_listed():

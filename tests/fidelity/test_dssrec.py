@@ -182,7 +182,7 @@ def batch():
 
 def test_lambda_0_is_the_next_item_alone_and_the_label_s_bias_learns_nothing():
     torch.manual_seed(3)
-    none, zero = dssrec(future="none"), dssrec(share=0.0)
+    none, zero = dssrec(future="none"), dssrec(trusted_share=0.0)
     zero.load_state_dict(none.state_dict())
     one, two = none.training_step(batch(), 0), zero.training_step(batch(), 0)
     torch.testing.assert_close(one, two)
@@ -191,7 +191,7 @@ def test_lambda_0_is_the_next_item_alone_and_the_label_s_bias_learns_nothing():
 
 
 def test_the_step_is_both_equations_and_gradients_reach_both_sides():
-    method = dssrec(share=1.0)
+    method = dssrec(trusted_share=1.0)
     loss = method.training_step(batch(), 0)
     past, future = split(batch(), 6)
     mine, theirs = method.read(past), method.read(reverse(future), label=True)
@@ -200,7 +200,7 @@ def test_the_step_is_both_equations_and_gradients_reach_both_sides():
     torch.testing.assert_close(loss, wanted / len(past))
     loss.backward()
     assert (method.intents.biases.grad.abs().amax((1, 2)) > 0).all()
-    still = dssrec(share=1.0, stop_gradient=True)
+    still = dssrec(trusted_share=1.0, stop_gradient=True)
     still.training_step(batch(), 0).backward()
     assert still.intents.biases.grad[1].abs().max() == 0
 
@@ -228,7 +228,7 @@ def test_the_order_of_the_future_matters():
 def test_wrong_numbers_are_refused():
     for numbers, message in (
         ({"future": "all"}, "next-three"),
-        ({"share": 1.5}, "share=1.5"),
+        ({"trusted_share": 1.5}, "trusted_share=1.5"),
         ({"intents": 0}, "intents=0"),
     ):
         with pytest.raises(InputError, match=message):
