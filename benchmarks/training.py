@@ -28,7 +28,8 @@ import json, resource, sys, time
 began = time.perf_counter()
 import recloom
 folder, out, numbers = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-run = recloom.train("sasrec", folder, out=out, progress=False, **numbers)
+method = numbers.pop("method", "sasrec")
+run = recloom.train(method, folder, out=out, progress=False, **numbers)
 wall, peak = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"wall": wall, "peak_mib": peak}))
 """

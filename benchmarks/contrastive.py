@@ -1,0 +1,131 @@
+"""MCLRec as recloom trains it beside plain PyTorch doing the nine passes of the authors' code, in turns on one machine.
+
+    python benchmarks/contrastive.py FOLDER -o results/benchmarks/contrastive.json
+
+FOLDER holds `interactions.parquet`. Rows are prefixes of a fifth of the users, 256 a batch. The plain version makes, in
+each of the three steps of a batch, one pass over the rows and one over each of two views, and the wasted pass over the
+rows in the augmenters' step; `without_waste` leaves that one out. Views are recloom's in both, and their share of a
+step is measured by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import limit
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from training import train
+
+import recloom
+from recloom.data.files import write_atomically
+from recloom.data.module import SequenceData, TrainingBatches
+from recloom.data.windows import prefixes
+from recloom.environment import hardware
+from recloom.methods.cl4srec import operators
+from recloom.reproduce import read_data
+from recloom.views import two_different
+
+SHARE, BATCHES = 0.2, 60
+
+
+def ends(states: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    return states[torch.arange(len(items)), (items != 0).sum(1) - 1]
+
+
+def contrast(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+    views = torch.cat([one, two])
+    n = len(one)
+    logits = (views @ views.t()).fill_diagonal_(-torch.inf)
+    return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
+
+
+def margin(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+    views, n = torch.cat([one, two]), len(one)
+    scores, index = views @ views.t(), torch.arange(2 * n)
+    right = scores[index, index.roll(n), None]
+    others = torch.ones_like(scores, dtype=torch.bool)
+    others[index, index] = others[index, index.roll(n)] = False
+    wrong = scores[others].view(2 * n, -1)
+    most = wrong.amax(1, keepdim=True)
+    return F.relu(right - torch.minimum(right, most)).mean() + F.relu(torch.maximum(right, most) - wrong).mean()
+
+
+def plain(data: recloom.Dataset, batches: list, waste: bool) -> float:
+    """Seconds of a batch."""
+    limit.ATTENTION_DROP = 0.5
+    torch.manual_seed(1)
+    model = limit.Model(data.n_items)
+    widths = (64, 32, 16, 64)
+    maps = [
+        nn.Sequential(*(part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.GELU()))) for _ in range(2)
+    ]
+    theta = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    phi = torch.optim.Adam([p for part in maps for p in part.parameters()], lr=1e-3, fused=True)
+    draw, seconds = torch.Generator().manual_seed(1), []
+    kinds = operators(data.catalog.mask_id, 0.5, 0.5, 0.8)
+    dtype = torch.bfloat16 if recloom.objectives.precision.processor_has_bf16() else torch.float32
+    for batch in batches:
+        began = time.perf_counter()
+        views = two_different(batch.items, kinds, draw)
+        for step in ("theta", "phi", "theta"):
+            loss = torch.zeros(())
+            if step == "theta" or waste:
+                states = ends(model(batch.items), batch.items)
+            if step == "theta":
+                loss = limit.Softmax.apply(states, model.items.weight[1:-1], batch.last_targets - 1, dtype)
+            one, two = (ends(model(view), view) for view in views)
+            first, second = (F.normalize(part(x), dim=1) for part, x in zip(maps, (one, two), strict=True))
+            pairs = ((one, second), (two, first), (first, second))
+            learned = sum(contrast(*pair) + 0.1 * margin(*pair) for pair in pairs)
+            (loss + (0.05 if step == "theta" else 1) * learned).backward()
+            (theta if step == "theta" else phi).step()
+            theta.zero_grad(set_to_none=True)
+            phi.zero_grad(set_to_none=True)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[5:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-o", "--out", type=Path)
+    arguments = parser.parse_args()
+    data = read_data(arguments.folder.parent, arguments.folder.name)
+    module = SequenceData(data, prefixes, length=50, share=SHARE)
+    made = TrainingBatches(module.items, module.windows)
+    batches = [batch for batch, _ in zip(made, range(BATCHES), strict=False)]
+    seconds = {"nine_passes": plain(data, batches, True), "without_waste": plain(data, batches, False)}
+    kinds, draw = operators(data.catalog.mask_id, 0.5, 0.5, 0.8), torch.Generator().manual_seed(1)
+    views = []
+    for batch in batches:
+        began = time.perf_counter()
+        two_different(batch.items, kinds, draw)
+        views.append(time.perf_counter() - began)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data"
+        recloom.prepare(arguments.folder / "interactions.parquet", min_user=0, min_item=0, out=path)
+        history, _ = train(path, method="mclrec", share=SHARE, epochs=3)
+    ours = float(np.median(history["train_seconds"].to_list()[1:])) / len(made)
+    found = {
+        "data": arguments.folder.name, "hardware": hardware(),
+        "plain_step_seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "recloom_step_seconds": round(ours, 4),
+        "ratio": {name: round(ours / value, 3) for name, value in seconds.items()},
+        "views_share_of_step": round(statistics.median(views) / ours, 4),
+    }  # fmt: skip
+    print(json.dumps(found, indent=1))
+    if arguments.out:
+        write_atomically(arguments.out, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
+
+
+if __name__ == "__main__":
+    main()
