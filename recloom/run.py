@@ -120,13 +120,14 @@ class Run:
     def histories(self, users: Iterable[Any] | None = None) -> Histories:
         """The whole histories of users of the run's data, by id; of all of them if None."""
         data = self.data()
-        rows = (
-            np.arange(data.n_users) if users is None else np.array([data.user_index(user) for user in users], np.int64)
-        )
-        start, stop = data.sequences.offsets[rows], data.sequences.offsets[rows + 1]
-        offsets = np.concatenate([[0], np.cumsum(stop - start)])
-        at = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], stop - start)
-        return Histories(data.user_ids[rows], data.sequences.items[at], offsets, numbers=rows)
+        offsets, items = data.sequences.offsets, data.sequences.items
+        if users is None:
+            return Histories(data.user_ids, items, offsets, numbers=np.arange(data.n_users))
+        rows = np.array([data.user_index(user) for user in users], dtype=np.int64)
+        start, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        at = np.arange(ends[-1]) + np.repeat(start - ends[:-1], lengths)
+        return Histories(data.user_ids[rows], items[at], ends, numbers=rows)
 
     def similar(self, item: Any, k: int = 10) -> pl.DataFrame:
         """The items nearest to one item."""
