@@ -75,7 +75,9 @@ def test_a_result_says_how_it_was_made(go, data, recipe, tmp_path):
     low, high = found["intervals"]["HR@10"]
     assert low <= found["metrics"]["HR@10"] <= high
     run = recloom.train("sasrec", module.read_data(data, "shop"), seed=1, dim=8, length=10, epochs=1, progress=False)
-    assert found["metrics"] == pytest.approx(run.evaluate("full-mask").metrics())
+    evaluation = run.evaluate("full-mask")
+    wanted = {**evaluation.metrics(), "distance@10": evaluation.distance(10)}
+    assert found["metrics"] == pytest.approx(wanted)
     assert not list((tmp_path / "work").rglob("*.safetensors"))
 
 

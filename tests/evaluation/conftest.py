@@ -37,6 +37,7 @@ class Split:
 class Catalog:
     n_items: int
     train_counts: NDArray[np.int64]
+    n_attributes: int = 0
 
 
 @dataclass

@@ -223,7 +223,7 @@ def test_wrong_choices_are_refused(cycle):
         ({"preset": "ours"}, "paper"),
         ({"schedule": "phi"}, "theta,phi"),
         ({"augmenter": "cnn"}, "convolution"),
-        ({"model": "caser"}, "gru4rec"),
+        ({"model": "bert4rec"}, "gru4rec"),
     ):
         with pytest.raises(InputError, match=message):
             methods.build("mclrec", cycle.catalog, **numbers)

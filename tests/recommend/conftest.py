@@ -22,6 +22,9 @@ class LastItem(torch.nn.Module):
     def device(self):
         return self.vectors.device
 
+    def seen_terms(self, batch):
+        return None
+
     def queries(self, batch):
         assert batch.items.shape[1] <= self.length
         last = batch.lengths[:, None] - 1 - torch.arange(self.intents)
