@@ -35,8 +35,8 @@ check: $(READY)  ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(READY)  ## speed beside plain PyTorch on RECLOOM_DATA/beauty; writes results/benchmarks/ (a quiet machine, 10 min)
+bench: $(READY)  ## speed beside plain PyTorch on RECLOOM_DATA/beauty; writes results/benchmarks/ (a quiet machine, 15 min)
 	@test -d "$(RECLOOM_DATA)/beauty" || { echo "set RECLOOM_DATA to the folder that holds beauty/" >&2; exit 2; }
-	for name in training pretraining contrastive evaluation serving; do \
+	for name in training pretraining contrastive intents multi_instance evaluation serving; do \
 		$(PY) benchmarks/$$name.py "$(RECLOOM_DATA)/beauty" -o results/benchmarks/$$name.json || exit 1; done
 	$(PY) benchmarks/preparing.py -o results/benchmarks/preparing.json

@@ -134,15 +134,14 @@ def compare(
                 found[name].append(run.evaluate(protocol=protocol, k=k))
                 seconds.append(float(run.history["train_seconds"].sum()) if run.history.height else 0.0)
                 say(f"{name} seed {seed}: {metric} {found[name][-1].metrics().get(metric, float('nan')):.4f}")
-            facts[name] = {
+            facts[name] = _summary(found[name]) | {
                 "seeds": len(found[name]),
                 "train_seconds": float(np.mean(seconds)),
                 "parameters": sum(p.numel() for p in run.method.parameters()),
             }
-            comparison = _compared(found, facts, protocol, metric, baseline)
             if out is not None:
-                _write(comparison, Path(out))
-    return comparison
+                _write(_compared(found, facts, protocol, metric, baseline), Path(out))
+    return _compared(found, facts, protocol, metric, baseline)
 
 
 def _compared(
@@ -153,7 +152,7 @@ def _compared(
     baseline: str | None,
 ) -> Comparison:
     """The tables over what has been trained so far."""
-    rows = [{"method": name, **_summary(runs), **facts[name]} for name, runs in found.items()]
+    rows = [{"method": name, **row} for name, row in facts.items()]
     table = pl.DataFrame(rows).sort(metric, descending=True)
     tests = compare_paired(found, metric, baseline) if len(found) > 1 and baseline in found else pl.DataFrame()
     return Comparison(table, tests, protocol, metric, baseline, dict(found))

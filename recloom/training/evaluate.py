@@ -17,6 +17,7 @@ from recloom.data.module import query_batches
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation, Evaluator
 from recloom.training.method import Method
+from recloom.views import draw_places
 
 SCORES_PER_BLOCK = 1 << 24
 """Scores a ranker forms at one time."""
@@ -86,8 +87,7 @@ def with_noise(items: Tensor, share: float, length: int, n_items: int, generator
     sizes = (lengths * share + torch.rand(lengths.shape, generator=generator, dtype=torch.float64)).long()
     totals = lengths + sizes
     at = torch.arange(int(totals.max())).expand(len(items), -1)
-    keys = torch.rand(at.shape, generator=generator).masked_fill(at >= totals, 2)
-    noisy = keys.argsort(1).argsort(1) < sizes
+    noisy = draw_places(at < totals, sizes[:, 0], generator)
     own = items.gather(1, ((~noisy).cumsum(1) - 1).clamp(0, items.shape[1] - 1))
     found = torch.where(noisy, torch.randint(1, n_items + 1, at.shape, generator=generator), own)
     place = at[:, :length] + (totals - length).clamp(min=0)

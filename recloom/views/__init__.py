@@ -2,6 +2,7 @@
 
 from recloom.views.crop_items import crop_items
 from recloom.views.cut_segment import cut_segment
+from recloom.views.draw_places import draw_places
 from recloom.views.insert_items import insert_items
 from recloom.views.mask_items import mask_items, mask_share
 from recloom.views.one_of import one_of
@@ -13,6 +14,7 @@ __all__ = [
     "Operator",
     "crop_items",
     "cut_segment",
+    "draw_places",
     "insert_items",
     "mask_items",
     "mask_share",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recloom.data.catalog import PAD
+from recloom.views.draw_places import draw_places
 
 
 def insert_items(items: Tensor, inserted: Tensor, sizes: Tensor, length: int, generator: torch.Generator) -> Tensor:
@@ -25,8 +26,7 @@ def insert_items(items: Tensor, inserted: Tensor, sizes: Tensor, length: int, ge
     valid = items != PAD
     lengths = valid.sum(1)
     sizes = torch.minimum(sizes, lengths)
-    keys = torch.rand(items.shape, generator=generator, device=items.device, dtype=torch.float64)
-    chosen = (keys.masked_fill(~valid, 2).argsort(1).argsort(1) < sizes[:, None]) & valid
+    chosen = draw_places(valid, sizes, generator)
     place = torch.arange(items.shape[1], device=items.device) + chosen.cumsum(1)
     wide = items.new_zeros(len(items), items.shape[1] + int(sizes.max()) + 1)  # the last column takes what is nowhere
     wide.scatter_(1, torch.where(valid, place, wide.shape[1] - 1), items)

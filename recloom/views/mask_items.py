@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recloom.data.catalog import PAD
+from recloom.views.draw_places import draw_places
 
 
 def mask_items(
@@ -42,6 +43,4 @@ def mask_share(items: Tensor, mask_id: int, ratio: float, generator: torch.Gener
     """
     valid = items != PAD
     sizes = (valid.sum(1) * ratio + 1e-6).long().clamp_(min=least)
-    keys = torch.rand(items.shape, generator=generator, device=items.device, dtype=torch.float64)
-    order = keys.masked_fill(~valid, 2).argsort(1).argsort(1)
-    return items.masked_fill((order < sizes[:, None]) & valid, mask_id)
+    return items.masked_fill(draw_places(valid, sizes, generator), mask_id)

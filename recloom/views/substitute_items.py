@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recloom.data.catalog import PAD
+from recloom.views.draw_places import draw_places
 
 
 def substitute_items(items: Tensor, others: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
@@ -19,6 +20,4 @@ def substitute_items(items: Tensor, others: Tensor, ratio: float, generator: tor
     """
     valid = items != PAD
     sizes = (valid.sum(1) * ratio + 1e-6).long().clamp_(min=1)
-    keys = torch.rand(items.shape, generator=generator, device=items.device, dtype=torch.float64)
-    chosen = keys.masked_fill(~valid, 2).argsort(1).argsort(1) < sizes[:, None]
-    return torch.where(chosen & valid, others, items)
+    return torch.where(draw_places(valid, sizes, generator), others, items)
