@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from recloom.encoders.encoder import Encoder
 from recloom.errors import InputError
 from recloom.nn.dropout import dropout
+from recloom.nn.moving_average import AttentionAndAverage, MovingAverage
 from recloom.nn.transformer_blocks import EPS, BertBlock, OriginalBlock
 
 BLOCKS = ("bert", "original")
@@ -31,6 +32,7 @@ class Transformer(Encoder):
             (S3-Rec's family, which pads on the left).
         input_norm: normalise the embedded input ("bert" alone has such a norm).
         inner_dropout: rate within the feed-forward of "bert"; see `BertBlock`.
+        average_share: what moving averages of the row count beside attention, see `AttentionAndAverage`; 0 for none.
         std: standard deviation of the initial weights; biases start at 0.
     """
 
@@ -51,6 +53,7 @@ class Transformer(Encoder):
         positions: str = "from_start",
         input_norm: bool = True,
         inner_dropout: float = 0.0,
+        average_share: float = 0.0,
         std: float = 0.02,
     ) -> None:
         super().__init__()
@@ -79,6 +82,9 @@ class Transformer(Encoder):
                 nn.init.normal_(module.weight, 0, std)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+        if average_share:
+            for made in self.blocks:
+                made.attention = AttentionAndAverage(made.attention, MovingAverage(dim, length), average_share)  # type: ignore[arg-type]
 
     def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         states = self._enter(vectors, valid, context)

@@ -33,6 +33,7 @@ def make_backbone(
     dropout: float = 0.5,
     attention_dropout: float = 0.5,
     positions: str = "from_end",
+    average_share: float = 0.0,
     attributes: bool = True,
     attribute_dropout: float = 0.3,
 ) -> Backbone:
@@ -48,6 +49,7 @@ def make_backbone(
         dropout=dropout,
         attention_dropout=attention_dropout,
         positions=positions,
+        average_share=average_share,
     )
     return Backbone(items, encoder)
 

@@ -7,7 +7,8 @@ from recloom.encoders import Transformer
 from recloom.errors import InputError
 
 DIM = 16
-PATHS = [(block, positions) for block in ("bert", "original") for positions in ("from_start", "from_end")]
+PATHS = [(block, positions, "0") for block in ("bert", "original") for positions in ("from_start", "from_end")]
+PATHS += [("bert", "from_end", "0.3"), ("original", "from_start", "0.3")]
 
 
 def encode(encoder, vectors, lengths, context="causal"):
@@ -19,8 +20,9 @@ def encode(encoder, vectors, lengths, context="causal"):
 @pytest.fixture(params=PATHS, ids="-".join)
 def encoder(request):
     torch.manual_seed(0)
-    block, positions = request.param
-    return Transformer(DIM, layers=2, heads=2, length=12, block=block, positions=positions, std=0.3)
+    block, positions, share = request.param
+    numbers = {"block": block, "positions": positions, "average_share": float(share), "std": 0.3}
+    return Transformer(DIM, layers=2, heads=2, length=12, **numbers)
 
 
 def test_a_later_item_never_changes_an_earlier_causal_state(encoder):

@@ -1,0 +1,55 @@
+"""Moving averages against sums written out."""
+
+import math
+
+import pytest
+import torch
+
+from recloom.encoders import Transformer
+from recloom.errors import InputError
+from recloom.nn.moving_average import MovingAverage
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_each_channel_is_the_weighted_mean_of_what_it_may_see(causal):
+    torch.manual_seed(0)
+    average = MovingAverage(3, 8)
+    states, lengths = torch.randn(2, 5, 3), [5, 3]
+    valid = torch.arange(5) < torch.tensor(lengths)[:, None]
+    constants = average.log_constants.tolist()
+    with torch.no_grad():
+        found, ends = average(states, valid, causal), average.last(states, valid)
+    for row, length in enumerate(lengths):
+        for t in range(length):
+            for channel in range(3):
+                a = math.exp(-1 / math.exp(constants[channel]))
+                seen = range(t + 1) if causal else range(length)
+                weights = [a ** abs(t - s) for s in seen]
+                values = [float(states[row, s, channel]) for s in seen]
+                expected = sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights)
+                assert float(found[row, t, channel]) == pytest.approx(expected, abs=1e-5)
+        if causal:
+            torch.testing.assert_close(ends[row], found[row, length - 1])
+
+
+def test_time_constants_start_from_the_item_itself_to_the_whole_row():
+    constants = MovingAverage(64, 50).log_constants.exp().tolist()
+    assert constants[0] == pytest.approx(0.5) and constants[-1] == pytest.approx(50) and sorted(constants) == constants
+
+
+def test_decays_learn():
+    average = MovingAverage(4, 6)
+    valid = torch.ones(2, 6, dtype=torch.bool)
+    (average(torch.randn(2, 6, 4), valid, True) ** 2).sum().backward()
+    assert (average.log_constants.grad != 0).all()
+
+
+def test_a_share_outside_its_range_is_refused():
+    with pytest.raises(InputError, match=r"average_share=1\.0"):
+        Transformer(16, average_share=1.0)
+
+
+def test_padding_far_from_any_item_stays_finite():
+    average, valid = MovingAverage(2, 200), torch.zeros(1, 200, dtype=torch.bool)
+    valid[0, 0] = True
+    assert average(torch.randn(1, 200, 2), valid, False).isfinite().all()
