@@ -17,6 +17,9 @@ from recloom.errors import InputError
 CHUNK = 16
 """Rows are sorted by length inside shuffled chunks of this many average batches."""
 
+TARGETS_PER_BATCH = 1536
+"""Of a batch whose size is not given: about 256 rows of short histories, some ten of long ones."""
+
 
 def window_batch(items: NDArray[np.int32], windows: Windows, rows: NDArray[np.int64]) -> SequenceBatch:
     """The training batch of some windows."""
@@ -38,7 +41,7 @@ class TrainingBatches:
     Args:
         items: flat item array.
         windows: the rows to train on.
-        batch_size: how many average rows' targets a batch holds.
+        batch_size: how many average rows' targets a batch holds; None for so many that it holds `TARGETS_PER_BATCH`.
         grouping: "length" (as above) or "random" (batches of `batch_size` random rows).
         counted: what the batches hold equal numbers of: "targets"; "items", where a row's loss is the sum over its
             items; or "rows", where rows are each other's negatives.
@@ -50,7 +53,7 @@ class TrainingBatches:
         items: NDArray[np.int32],
         windows: Windows,
         *,
-        batch_size: int = 256,
+        batch_size: int | None = 256,
         seed: int = 1,
         grouping: str = "length",
         counted: str = "targets",
@@ -62,12 +65,15 @@ class TrainingBatches:
         if grouping not in ("length", "random"):
             raise InputError(f"grouping={grouping!r} is not known; choose 'length' or 'random'")
         self.items, self.windows, self.seed, self.grouping = items, windows, seed, grouping
-        self.batch_size, self.rank, self.world, self.epoch = batch_size, rank, world, 0
+        self.rank, self.world, self.epoch = rank, world, 0
         if counted not in ("targets", "items", "rows"):
             raise InputError(f"counted={counted!r} is not known; choose 'targets', 'items' or 'rows'")
         count = {"items": windows.lengths + 1, "rows": np.ones_like(windows.users)}
         self.counts = count.get(counted, windows.n_targets)
         total = int(self.counts.sum())
+        if batch_size is None:
+            batch_size = max(1, round(TARGETS_PER_BATCH * len(windows) / total))
+        self.batch_size = batch_size
         self.counts_per_batch = max(round(batch_size * total / len(windows)), 2 * int(self.counts.max()))
         rows = len(windows) if grouping == "random" else total
         self.n_batches = -(-rows // (batch_size if grouping == "random" else self.counts_per_batch))
@@ -148,7 +154,7 @@ class SequenceData(L.LightningDataModule):
         windows: WindowsOf,
         *,
         length: int,
-        batch_size: int = 256,
+        batch_size: int | None = 256,
         seed: int = 1,
         grouping: str = "length",
         counted: str = "targets",

@@ -10,6 +10,8 @@ the weights is what is kept. Data without attributes get the same without them. 
 
 from __future__ import annotations
 
+from functools import partial
+
 from recloom.data.catalog import Catalog
 from recloom.data.windows import get_windows
 from recloom.encoders import Transformer
@@ -54,7 +56,7 @@ def make_backbone(
     return Backbone(items, encoder)
 
 
-@composed(backbone=make_backbone, training=WindowsSchedule)
+@composed(backbone=make_backbone, training=partial(WindowsSchedule, batch_size=None))
 def build(
     catalog: Catalog,
     backbone: MakeBackbone,
@@ -68,7 +70,7 @@ def build(
     sp_weight: float = 0.5,
     mask_rate: float = 0.2,
     pretrain_windows: str = "whole",
-    pretrain_batch_size: int = 100,
+    pretrain_batch_size: int | None = None,
     pretrain_epochs: int = 40,
     loss: str = "softmax",
     logits: str = "dot",

@@ -22,7 +22,7 @@ class Schedule:
 
     lr: float = 1e-3
     weight_decay: float = 0.0
-    batch_size: int = 256
+    batch_size: int | None = 256
     epochs: int = 100
     patience: int = 10
 

@@ -17,7 +17,7 @@ class Stage:
         method: what is trained; stages may share a backbone.
         epochs: the most epochs; 0 for methods that only count.
         windows: how training histories are cut into rows.
-        batch_size: how many average rows' targets a batch holds.
+        batch_size: how many average rows' targets a batch holds; None for about 1,536 targets, however long rows are.
         grouping: "length" (rows of like length, equal targets a batch) or "random".
         counted: what batches of like length hold equal numbers of, "targets", "items" or "rows".
         monitor: validation metric that selects the epoch kept and stops early; None keeps the last epoch.
@@ -32,7 +32,7 @@ class Stage:
     method: Method
     epochs: int
     windows: WindowsOf = whole
-    batch_size: int = 256
+    batch_size: int | None = 256
     grouping: str = "length"
     counted: str = "targets"
     monitor: str | None = "NDCG@10"
@@ -44,7 +44,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("patience", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}={getattr(self, name)} must be at least {least}")
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= least):
+                raise InputError(f"{name}={value!r} must be a whole number, at least {least}")
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging={self.averaging} must be at least 0 and below 1")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recloom.data.batch import SequenceBatch, gather, history_batch
-from recloom.data.module import TrainingBatches, window_batch
+from recloom.data.module import TARGETS_PER_BATCH, TrainingBatches, window_batch
 from recloom.data.sequences import Sequences
 from recloom.data.windows import prefixes, sliding, whole
 from recloom.errors import InputError
@@ -60,6 +60,14 @@ def test_batches_hold_equal_numbers_of_targets_and_rows_of_like_length(sequences
     padding = 1 - sum(int(b.valid.sum()) for b in drawn) / sum(b.items.numel() for b in drawn)
     loose = list(batches(sequences, grouping="random"))
     assert padding < 0.25 < 1 - sum(int(b.valid.sum()) for b in loose) / sum(b.items.numel() for b in loose)
+
+
+@pytest.mark.parametrize("length", [20, 5])
+def test_without_a_size_batches_hold_as_many_targets_whatever_the_length_of_rows(sequences, length):
+    windows = whole(sequences, sequences.offsets[1:] - 2, length)
+    made = TrainingBatches(sequences.items, windows, batch_size=None)
+    counts = [int((batch.targets > 0).sum()) for batch in made]
+    assert np.sort(counts)[1:].min() > 0.95 * TARGETS_PER_BATCH and max(counts) < 1.05 * TARGETS_PER_BATCH
 
 
 def test_batches_of_prefixes_may_hold_equal_numbers_of_items(sequences):
