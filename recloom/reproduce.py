@@ -24,6 +24,7 @@ from recloom.evaluation import given_candidates
 from recloom.recipes import Recipe, read_recipes
 from recloom.results import write_table
 from recloom.run import Run, train
+from recloom.start import chosen_stages
 
 FORMAT = 1
 CUTOFFS = (5, 10, 20)
@@ -181,14 +182,16 @@ def _training(run: Run) -> dict[str, Any]:
     empty = {"epochs": 0, "train_seconds": 0.0, "valid_seconds": 0.0, "selected": None}
     if history.is_empty():
         return empty
+    stages = methods.build(run.recipe["method"], run.catalog, **run.recipe["numbers"])
+    stage = chosen_stages(stages, run.recipe["training"].get("stage"), 0)[0][-1]
     last = history.filter(history["stage"] == history["stage"].max())
-    selected = None
-    if "valid/NDCG@10" in last.columns:
-        best = last.row(int(last["valid/NDCG@10"].arg_max() or 0), named=True)
+    selected, column = None, f"valid/{stage.monitor}"
+    if column in last.columns:
+        best = last.row(int(last[column].arg_max() or 0), named=True)
         selected = {
-            "metric": "NDCG@10",
-            "protocol": "full-mask",
-            "value": best["valid/NDCG@10"],
+            "metric": stage.monitor,
+            "protocol": stage.protocol,
+            "value": best[column],
             "epoch": best["epoch"],
         }
     return {
@@ -208,6 +211,7 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "file": f"{recipe.dataset}/{recipe.file.name}",
         "method": recipe.method,
         "numbers": {k: v for k, v in {**methods.arguments(recipe.method), **recipe.numbers}.items() if v is not None},
+        "begun": {"stage": recipe.stage, "start": recipe.start, "negatives": recipe.negatives},
         "digest": recipe.digest,
         "data": {
             "fingerprint": data.fingerprint,
@@ -221,11 +225,24 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
     }
     if file.exists():
         before = json.loads(file.read_text())
-        if all(before.get(key) == result[key] for key in ("format", "digest", "data")):
+        if _same(before, result, recipe):
             result["seeds"] = before["seeds"]
             if before["published"] != recipe.published:
                 _write(file, result)
     return result
+
+
+def _same(before: dict[str, Any], result: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether seeds of a file are of this recipe: arguments that came since have their default, the rest agrees."""
+    if before.get("digest") == result["digest"]:
+        return all(before.get(key) == result[key] for key in ("format", "data"))
+    defaults, came = methods.arguments(recipe.method), set(result["numbers"]) - set(before["numbers"])
+    return (
+        all(before.get(key, result["begun"]) == result[key] for key in ("format", "data", "method", "begun"))
+        and all(before["numbers"][key] == result["numbers"].get(key) for key in before["numbers"])
+        and all(result["numbers"][key] == defaults[key] for key in came)
+        and all(set(seed["protocols"]) == set(recipe.protocols) for seed in before["seeds"].values())
+    )
 
 
 def _write(file: Path, result: dict[str, Any]) -> None:

@@ -75,12 +75,24 @@ def build(
     loss: str = "softmax",
     logits: str = "dot",
     temperature: float = 1.0,
+    label_smoothing: float = 0.0,
+    contrast_weight: float = 0.0,
+    contrast_temperature: float = 0.1,
     precision: str = "auto",
 ) -> list[Stage]:
     """Loom from numbers: pre-training, then next items."""
     made, make_optimizer = backbone(catalog), training.optimizer()
-    next_item = NextItem(loss, logits=logits, temperature=temperature, precision=precision)
-    method = NextItemPrediction(made, next_item, seen_items=seen_items, make_optimizer=make_optimizer)
+    next_item = NextItem(
+        loss, logits=logits, temperature=temperature, label_smoothing=label_smoothing, precision=precision
+    )
+    method = NextItemPrediction(
+        made,
+        next_item,
+        seen_items=seen_items,
+        contrast_weight=contrast_weight,
+        contrast_temperature=contrast_temperature,
+        make_optimizer=make_optimizer,
+    )
     tune = training.stage(method, averaging=averaging)
     weights = {"mip": mip_weight, "sp": sp_weight}
     if catalog.n_attributes:

@@ -68,6 +68,7 @@ def build(
     calibration: float = 0.75,
     logits: str = "dot",
     temperature: float = 1.0,
+    label_smoothing: float = 0.0,
     seen_items: bool = False,
     averaging: float = 0.0,
     precision: str = "auto",
@@ -82,6 +83,7 @@ def build(
         calibration=calibration,
         logits=logits,
         temperature=temperature,
+        label_smoothing=label_smoothing,
         precision=precision,
         counts=torch.from_numpy(catalog.train_counts),
     )

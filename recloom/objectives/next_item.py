@@ -86,6 +86,11 @@ def bayesian_personalised_ranking(states: Tensor, table: Tensor, targets: Tensor
     return F.softplus(bad - good[:, None]).mean()
 
 
+def lead(states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+    """By how much targets' scores exceed the mean of all items'; label smoothing adds a share of it."""
+    return (states * (F.embedding(targets, table) - table[1:-1].mean(0))).sum(1).mean()
+
+
 LOSSES = ("softmax", "sampled-softmax", "bce", "gbce", "bpr")
 
 
@@ -103,6 +108,7 @@ class NextItem:
         calibration: t of gBCE.
         logits: "dot", or "cosine": states and items are put on the unit sphere before their product.
         temperature: divides the logits.
+        label_smoothing: share of the target's probability that the full softmax spreads evenly over all items.
         precision: of the products of the full softmax, "fp32", "bf16" or "auto" (bf16 where the processor
             has units for it).
     """
@@ -115,6 +121,7 @@ class NextItem:
     calibration: float = 0.75
     logits: str = "dot"
     temperature: float = 1.0
+    label_smoothing: float = 0.0
     precision: str = "auto"
     counts: Tensor | None = None
 
@@ -131,6 +138,12 @@ class NextItem:
             raise InputError(f"negatives={self.negatives}: a sampled loss needs at least 1")
         if self.temperature <= 0:
             raise InputError(f"temperature={self.temperature} must be above 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1")
+        if self.label_smoothing and self.loss != "softmax":
+            raise InputError(
+                f"label_smoothing belongs to loss='softmax'; loss={self.loss!r} has no other items' labels"
+            )
         product_dtype(self.precision, torch.device("cpu"))
         self._popular: PopularityNegatives | None = None
 
@@ -153,7 +166,8 @@ class NextItem:
         if self.temperature != 1.0:
             states = states / self.temperature
         if self.loss == "softmax":
-            return full_softmax(states, table, targets, product_dtype(self.precision, states.device))
+            exact = full_softmax(states, table, targets, product_dtype(self.precision, states.device))
+            return exact + self.label_smoothing * lead(states, table, targets) if self.label_smoothing else exact
         negatives, log_q = self._draw(batch, at, len(table) - 2, generator)
         if self.loss == "sampled-softmax":
             return sampled_softmax(states, table, targets, negatives, log_q)

@@ -8,11 +8,16 @@ from torch import Generator, Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
+from recloom.errors import InputError
 from recloom.nn.seen_items import SeenItems, add_terms
 from recloom.objectives import NextItem
+from recloom.objectives.supervised_contrast import supervised_contrast
 from recloom.training.backbone import Backbone
 from recloom.training.method import Method
 from recloom.training.optimizers import MakeOptimizer
+
+CONTRASTED = 2048
+"""The most states of a batch that are contrasted with each other."""
 
 
 def next_item_loss(backbone: Backbone, next_item: NextItem, batch: SequenceBatch, generator: Generator) -> Tensor:
@@ -42,6 +47,8 @@ class NextItemPrediction(Method):
         next_item: the loss of the states against their targets.
         seen_items: learn terms for the items of the history, see `SeenItems`, from scores that are constants to the
             rest: an item that was seen stays a useful wrong answer for the states.
+        contrast_weight: of `supervised_contrast` over the states of a batch, at most `CONTRASTED` of them.
+        contrast_temperature: of it.
         make_optimizer: Adam at 1e-3 if None.
     """
 
@@ -51,18 +58,32 @@ class NextItemPrediction(Method):
         next_item: NextItem | None = None,
         *,
         seen_items: bool = False,
+        contrast_weight: float = 0.0,
+        contrast_temperature: float = 0.1,
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
         self.next_item = next_item or NextItem()
         self.seen_items = SeenItems(backbone.encoder.length) if seen_items else None
+        if contrast_temperature <= 0:
+            raise InputError(f"contrast_temperature={contrast_temperature} must be above 0")
+        self.contrast_weight, self.contrast_temperature = contrast_weight, contrast_temperature
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
+        assert batch.targets is not None
+        terms: dict[str, Tensor] = {}
+        if self.contrast_weight:
+            states = self.backbone(batch.items)[batch.targets != PAD]
+            terms["next_item"] = self.next_item(states, self.backbone.items.table(), batch, self.generator)
+            some = torch.randperm(len(states), generator=self.generator, device=states.device)[:CONTRASTED]
+            targets = batch.targets[batch.targets != PAD][some]
+            terms["contrast"] = supervised_contrast(states[some], targets, self.contrast_temperature)
+        else:
+            terms["next_item"] = next_item_loss(self.backbone, self.next_item, batch, self.generator)
         if self.seen_items is not None:
             terms["seen"] = self.seen_loss(self.seen_items, batch)
-        return self.total(None, **terms)
+        return self.total({"contrast": self.contrast_weight}, **terms)
 
     def seen_loss(self, seen_items: SeenItems, batch: SequenceBatch) -> Tensor:
         """Softmax over all items at one random position of each row, with the terms; nothing else learns from it."""

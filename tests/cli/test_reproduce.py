@@ -68,7 +68,8 @@ def test_a_result_says_how_it_was_made(go, data, recipe, tmp_path):
     assert result["data"]["users"] == 150
     assert list(result["seeds"]) == ["1", "2"]
     seed = result["seeds"]["1"]
-    assert seed["epochs"] == 1 and seed["selected"]["epoch"] == 0 and seed["selected"]["value"] > 0
+    assert seed["epochs"] == 1 and seed["selected"]["value"] > 0
+    assert {**seed["selected"], "value": 0} == {"metric": "NDCG@10", "protocol": "full-mask", "value": 0, "epoch": 0}
     assert set(seed["protocols"]) == {"full-mask", "full-open"}
     assert {"commit", "dirty", "date", "hardware", "versions", "train_seconds", "wall_seconds"} <= set(seed)
     found = seed["protocols"]["full-mask"]
@@ -102,6 +103,26 @@ def test_another_recipe_starts_anew_but_a_published_row_does_not(go, recipe):
     recipe.write_text(SASREC.replace("dim = 8", "dim = 16"))
     third, _ = go(seeds=[2])
     assert list(third["seeds"]) == ["2"]
+
+
+def test_seeds_stay_where_an_argument_came_since_and_keeps_its_default(go, tmp_path):
+    first, _ = go(seeds=[1])
+    file = tmp_path / "results" / "shop" / "small.json"
+    older = dict(
+        first, digest="of an older version", numbers={k: v for k, v in first["numbers"].items() if k != "heads"}
+    )
+    del older["begun"]
+    file.write_text(json.dumps(older))
+    second, lines = go(seeds=[1])
+    assert second["seeds"] == first["seeds"] and any("there already" in line for line in lines)
+    for change in (
+        {"numbers": {**older["numbers"], "dim": 16}},
+        {"method": "gru4rec"},
+        {"begun": {"stage": "pretrain"}},
+    ):
+        file.write_text(json.dumps({**older, **change}))
+        _, lines = go(seeds=[1])
+        assert not any("there already" in line for line in lines), change
 
 
 def test_a_failed_seed_leaves_the_earlier_ones(go, monkeypatch, tmp_path):

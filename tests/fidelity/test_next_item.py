@@ -17,6 +17,7 @@ from recloom.objectives import (
     sampled_softmax,
 )
 from recloom.objectives.next_item import LOSSES
+from recloom.objectives.supervised_contrast import supervised_contrast
 
 N, DIM, ITEMS, K = 37, 8, 23, 5
 
@@ -191,3 +192,34 @@ def test_popularity_negatives_follow_their_counts():
 def test_impossible_numbers_are_refused_by_name(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         NextItem(**wrong)
+
+
+def test_label_smoothing_equals_pytorchs(parts):
+    states, table, targets, _ = parts
+    batch = SequenceBatch(torch.zeros(N, dtype=torch.int64), targets[:, None], targets[:, None])
+    smooth = NextItem(label_smoothing=0.2, precision="fp32")(states, table, batch, torch.Generator())
+    plain = torch.nn.functional.cross_entropy(states @ table[1:-1].t(), targets - 1, label_smoothing=0.2)
+    torch.testing.assert_close(smooth, plain)
+    for mine, theirs in zip(*(torch.autograd.grad(x, [states, table]) for x in (smooth, plain)), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    with pytest.raises(InputError, match=r"label_smoothing=1\.0"):
+        NextItem(label_smoothing=1.0)
+    with pytest.raises(InputError, match="loss='softmax'"):
+        NextItem("bce", label_smoothing=0.1)
+
+
+def test_supervised_contrast_equals_the_double_loop():
+    draw = torch.Generator().manual_seed(1)
+    states = torch.randn(9, 4, generator=draw, dtype=torch.float64)
+    targets = torch.tensor([3, 5, 3, 7, 5, 3, 9, 8, 5])
+    unit = (states / states.norm(dim=1, keepdim=True)).tolist()
+    losses = []
+    for i in range(9):
+        weight = [math.exp(sum(a * b for a, b in zip(unit[i], unit[j], strict=True)) / 0.1) for j in range(9)]
+        same = [j for j in range(9) if j != i and targets[j] == targets[i]]
+        if same:
+            others = sum(weight) - weight[i]
+            losses.append(-sum(math.log(weight[j] / others) for j in same) / len(same))
+    assert len(losses) == 6
+    assert supervised_contrast(states, targets, 0.1).item() == pytest.approx(sum(losses) / 6)
+    assert supervised_contrast(states, torch.arange(9), 0.1).item() == 0, "nobody has a partner"
