@@ -9,7 +9,7 @@ from recloom import reproduce as module
 from recloom.errors import InputError
 from recloom.recipes import read_recipes
 from recloom.reproduce import reproduce
-from recloom.results import table
+from recloom.results import COLUMNS, table
 
 SASREC = """method = "sasrec"
 protocols = ["full-mask", "full-open"]
@@ -143,7 +143,7 @@ def test_a_failed_seed_leaves_the_earlier_ones(go, monkeypatch, tmp_path):
 
 def test_the_table_has_means_spread_and_distance():
     def seed(value):
-        metrics = dict.fromkeys(["HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10"], value)
+        metrics = dict.fromkeys(COLUMNS, value)
         return {
             "protocols": {"full-mask": {"metrics": metrics}},
             "epochs": 3,
