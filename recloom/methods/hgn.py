@@ -5,8 +5,8 @@ Paper: Ma et al., Hierarchical Gating Networks for Sequential Recommendation, KD
 Departures: every position of a history predicts its next `targets` items, in batches of histories, as the authors'
 windows of L items and T targets do one by one. Places before the start of a history have no share in the sums (in the
 authors' code a zero vector with an open gate). Negatives are drawn anew each time, outside the row. The loss is a mean
-and the L2 term Adam's `weight_decay`, 1e-4: the code's 1e-3 stands beside a sum over the batch; beside a mean it would
-be far stronger. A user who was not trained is the mean of the users.
+and the L2 term Adam's `weight_decay`, 1e-6: the code's 1e-3 stands beside a sum over the batch; beside a mean it would
+be thousands of times as strong. A user who was not trained is the mean of the users.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class HGN(Method):
         return torch.cat([self.output, self.bias[:, None]], 1)
 
 
-@composed(training=partial(Schedule, weight_decay=1e-4, epochs=200))
+@composed(training=partial(Schedule, weight_decay=1e-6, epochs=200))
 def build(
     catalog: Catalog,
     training: Schedule,
