@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recloom.compare import Comparison, compare
+    from recloom.comparison import Comparison, compare
     from recloom.data.dataset import Dataset, prepare
     from recloom.data.simulate import Shop, simulate
     from recloom.errors import InputError
@@ -20,12 +20,12 @@ __version__ = "0.1.0"
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 _HOMES = {
-    "Comparison": "recloom.compare",
+    "Comparison": "recloom.comparison",
     "Dataset": "recloom.data.dataset",
     "InputError": "recloom.errors",
     "Run": "recloom.run",
     "Shop": "recloom.data.simulate",
-    "compare": "recloom.compare",
+    "compare": "recloom.comparison",
     "load": "recloom.run",
     "prepare": "recloom.data.dataset",
     "simulate": "recloom.data.simulate",

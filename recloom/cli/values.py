@@ -49,6 +49,20 @@ def parse_numbers_by_method(pairs: Sequence[str] | None) -> tuple[dict[str, Any]
     return parse_numbers(shared), {name: parse_numbers(some) for name, some in own.items()}
 
 
+def parse_varied(texts: Sequence[str] | None) -> dict[str, dict[str, list[Any]]]:
+    """`["sasrec.dim=32,64"]` as values by method and argument."""
+    varied: dict[str, dict[str, list[Any]]] = {}
+    for text in texts or ():
+        path, equals, values = text.partition("=")
+        name, _, key = path.rpartition(".")
+        if not (equals and name and key.isidentifier()):
+            raise InputError(f"--vary {text!r} is not of the form METHOD.key=value,value, such as sasrec.dim=32,64")
+        if key in varied.get(name, {}):
+            raise InputError(f"--vary {path} is given twice")
+        varied.setdefault(name, {})[key] = [parse_value(value) for value in parse_list(values)]
+    return varied
+
+
 def parse_list(text: str) -> list[str]:
     """`"a, b,c"` as `["a", "b", "c"]`; empty parts are left out."""
     return [part.strip() for part in text.split(",") if part.strip()]

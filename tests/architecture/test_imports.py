@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "recloom"
 ORDER = [
     "errors", "data", "views", "nn", "items", "encoders", "objectives", "evaluation", "training", "methods",
-    "recommend", "start", "run", "compare", "environment", "results", "recipes", "reproduce", "cli", "__main__",
+    "recommend", "start", "run", "comparison", "environment", "results", "recipes", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -50,6 +50,14 @@ def test_imports_point_upwards(path):
         if module.split(".")[0] != "recloom" or own is None or part(module) is None:
             continue
         assert ORDER.index(part(module)) <= ORDER.index(own), f"{name_of(path)} imports {module}, which is below it"
+
+
+def test_no_file_hides_what_the_package_offers_under_its_name():
+    """Importing `recloom/compare.py` would put the module in the place of the function `recloom.compare`."""
+    import recloom
+
+    files = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
+    assert not files & set(recloom._HOMES)
 
 
 def test_every_part_has_its_place():

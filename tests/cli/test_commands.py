@@ -199,9 +199,26 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     assert "| repeat-recent |" in (tmp_path / "out" / "leaderboard.md").read_text()
 
 
+def test_compare_varies_an_argument(call, place, tmp_path):
+    options = ["--vary", "sasrec.dim=4,8", "--seeds", "1", "--epochs", "1", "-o", tmp_path / "out", "--json"]
+    code, out, err = call("compare", place / "data", "--methods", "sasrec,pop", "sasrec.length=10", *options)
+    assert code == 0, err
+    rows = {row["method"]: row for row in json.loads(out)["leaderboard"]}
+    assert set(rows) == {"sasrec dim=4", "sasrec dim=8", "pop"} and json.loads(out)["baseline"] == "sasrec dim=4"
+    assert rows["sasrec dim=4"]["parameters"] < rows["sasrec dim=8"]["parameters"]
+    kept = recloom.load(tmp_path / "out" / "sasrec-dim=4" / "seed-1").recipe["numbers"]
+    assert kept["dim"] == 4 and kept["length"] == 10
+
+
+def test_compare_knows_a_wrong_argument_before_it_trains(place, tmp_path):
+    with pytest.raises(recloom.InputError, match="dimm"):
+        recloom.compare(place / "data", ["pop", "sasrec"], numbers={"sasrec": {"dimm": 3}}, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_all_methods_are_those_the_data_allow(cycle, cycle_with_attributes):
     from recloom import methods
-    from recloom.compare import fitting
+    from recloom.comparison import fitting
 
     assert fitting(cycle_with_attributes) == list(methods.METHODS)
     assert set(methods.METHODS) - set(fitting(cycle)) == {"gru4rec-f", "sasrec-f", "fdsa", "s3rec", "mminforec"}
@@ -252,6 +269,11 @@ def test_public_data(call, tmp_path):
         (["similar", "{}/run", "nothing"], "nothing"),
         (["compare", "{}/data", "--methods", ""], "--methods"),
         (["compare", "{}/data", "--methods", "pop,nope"], "nope"),
+        (["compare", "{}/data", "--methods", "pop", "--vary", "dim"], "sasrec.dim=32,64"),
+        (["compare", "{}/data", "--methods", "pop", "--vary", "sasrec.dim=8"], "not among the methods pop"),
+        (["compare", "{}/data", "--methods", "sasrec", "--vary", "sasrec.dimm=8"], "dimm"),
+        (["compare", "{}/data", "--methods", "sasrec", "--vary", "sasrec.dim="], "no value"),
+        (["compare", "{}/data", "--methods", "sasrec", "--vary", "sasrec.dim=8", "--vary", "sasrec.dim=4"], "twice"),
         (["methods", "nope"], "nope"),
         (["data", "get", "nope", "-o", "{}/x"], "nope"),
         (["reproduce", "{}/no.toml", "--data", "{}"], "no.toml"),

@@ -14,6 +14,7 @@ from recloom.cli.values import (
     parse_numbers,
     parse_numbers_by_method,
     parse_seeds,
+    parse_varied,
     read_numbers,
 )
 from recloom.errors import InputError
@@ -149,6 +150,9 @@ def compare(
     k: Cutoffs = "5,10,20",
     metric: Annotated[str, typer.Option(help="What sorts the table and is tested.")] = "NDCG@10",
     baseline: Annotated[str | None, typer.Option(help="What the tests are against; else the first method.")] = None,
+    vary: Annotated[
+        list[str] | None, typer.Option(help="METHOD.key=value,value,...: each value takes part by itself.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="The most epochs.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to keep the runs in.")] = None,
     device: Device = "auto",
@@ -162,6 +166,7 @@ def compare(
       recloom compare data/shop --methods pop,repeat-recent,sasrec --seeds 3
       recloom compare data/shop --methods pop,sasrec sasrec.dim=128 -o runs/compare
       recloom compare data/shop --methods all --seeds 1 -o runs/all
+      recloom compare data/shop --methods dssrec --vary dssrec.trusted_share=0,0.25,0.5,0.75
     """
     names = parse_list(methods)
     if not names:
@@ -169,7 +174,7 @@ def compare(
     shared, own = parse_numbers_by_method(numbers)
     if epochs is not None:
         shared["epochs"] = epochs
-    from recloom.compare import compare as compare_methods
+    from recloom.comparison import compare as compare_methods
 
     found = compare_methods(
         data,
@@ -180,6 +185,7 @@ def compare(
         metric=metric,
         baseline=baseline,
         numbers=own,
+        vary=parse_varied(vary),
         out=out,
         device=device,
         progress=progress and not as_json,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,6 +88,7 @@ def compare(
     metric: str = "NDCG@10",
     baseline: str | None = None,
     numbers: Mapping[str, Mapping[str, Any]] | None = None,
+    vary: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -101,6 +104,8 @@ def compare(
         metric: sorts the table and is tested; any metric that is a mean over users.
         baseline: what the tests are against; the first of the methods if None.
         numbers: arguments by method, such as `{"sasrec": {"dim": 128}}`.
+        vary: values of arguments by method, such as `{"sasrec": {"dim": [32, 64]}}`; each of them, or each combination,
+            takes part by a name such as "sasrec dim=32".
         out: folder to keep the runs in; the same call after a stop continues there. The tables are written beside them
             after each method, as `leaderboard.json` and `leaderboard.md`.
         say: told a line after each run.
@@ -111,7 +116,8 @@ def compare(
     """
     data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
     names = fitting(data) if methods == "all" else list(dict.fromkeys(methods))
-    chosen = _numbers(names, numbers or {}, shared)
+    settings = _settings(names, _numbers(names, numbers or {}, shared), vary or {})
+    names = list(settings)
     baseline = baseline or (names[0] if len(names) > 1 else None)
     if seeds < 1:
         raise InputError(f"seeds={seeds}: at least 1 is needed")
@@ -121,21 +127,24 @@ def compare(
     offered = ["MRR", *(f"{kind}@{cut}" for kind in ("HR", "NDCG", "Recall", "popularity", "novelty") for cut in k)]
     if metric not in offered:
         raise InputError(f"metric={metric!r} cannot be compared here; choose one of {', '.join(offered)}")
+    trains = {
+        label: any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen))
+        for label, (name, chosen) in settings.items()
+    }
     found: dict[str, list[Evaluation]] = {}
     facts: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="recloom-compare-") if out is None else nullcontext(out) as place:
-        for name in names:
-            found[name] = []
+        for label, (name, chosen) in settings.items():
+            found[label] = []
             seconds: list[float] = []
-            trains = any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen[name]))
-            for seed in range(1, seeds + 1 if trains else 2):
-                folder = Path(place) / name / f"seed-{seed}"
-                run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen[name])
-                found[name].append(run.evaluate(protocol=protocol, k=k))
+            for seed in range(1, seeds + 1 if trains[label] else 2):
+                folder = Path(place) / re.sub(r"[^\w.=+-]", "-", label) / f"seed-{seed}"
+                run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen)
+                found[label].append(run.evaluate(protocol=protocol, k=k))
                 seconds.append(float(run.history["train_seconds"].sum()) if run.history.height else 0.0)
-                say(f"{name} seed {seed}: {metric} {found[name][-1].metrics().get(metric, float('nan')):.4f}")
-            facts[name] = _summary(found[name]) | {
-                "seeds": len(found[name]),
+                say(f"{label} seed {seed}: {metric} {found[label][-1].metrics().get(metric, float('nan')):.4f}")
+            facts[label] = _summary(found[label]) | {
+                "seeds": len(found[label]),
                 "train_seconds": float(np.mean(seconds)),
                 "parameters": sum(p.numel() for p in run.method.parameters()),
             }
@@ -182,6 +191,28 @@ def _numbers(
         name: {key: value for key, value in shared.items() if key in known[name]} | dict(numbers.get(name, {}))
         for name in names
     }
+
+
+def _settings(
+    names: Sequence[str], numbers: Mapping[str, dict[str, Any]], vary: Mapping[str, Mapping[str, Sequence[Any]]]
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Method and arguments by the name of what takes part."""
+    for name, varied in vary.items():
+        if name not in names:
+            raise InputError(f"values are given for {name!r}, which is not among the methods {', '.join(names)}")
+        for key, values in varied.items():
+            if key not in catalogue.arguments(name):
+                raise InputError(f"{name} has no argument {key!r} to vary")
+            if not values:
+                raise InputError(f"{name}.{key}: no value is given to vary it over")
+    settings = {}
+    for name in names:
+        varied = vary.get(name, {})
+        for values in product(*varied.values()):
+            these = dict(zip(varied, values, strict=True))
+            label = " ".join([name, *(f"{key}={value}" for key, value in these.items())])
+            settings[label] = name, {**numbers[name], **these}
+    return settings
 
 
 def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:
