@@ -16,6 +16,9 @@ from recloom.training.backbone import Backbone
 from recloom.training.method import Method
 from recloom.training.optimizers import MakeOptimizer
 
+SEEN_ROWS = 64
+"""The most rows of a batch that the terms of items in the history learn from: they are a few numbers."""
+
 CONTRASTED = 2048
 """The most states of a batch that are contrasted with each other."""
 
@@ -86,20 +89,20 @@ class NextItemPrediction(Method):
         return self.total({"contrast": self.contrast_weight}, **terms)
 
     def seen_loss(self, seen_items: SeenItems, batch: SequenceBatch) -> Tensor:
-        """Softmax over all items at one random position of each row, with the terms; nothing else learns from it."""
+        """Softmax over all items at one random position of some rows, with the terms; nothing else learns from it."""
         assert batch.targets is not None
         with torch.no_grad():
-            lengths = batch.lengths
-            draw = torch.rand(len(batch), generator=self.generator, device=batch.items.device, dtype=torch.float64)
+            some = torch.randperm(len(batch), generator=self.generator, device=batch.items.device)[:SEEN_ROWS]
+            items, targets, lengths = batch.items[some], batch.targets[some], batch.lengths[some]
+            draw = torch.rand(len(some), generator=self.generator, device=items.device, dtype=torch.float64)
             at = (draw * lengths).long()
-            at = torch.where(batch.targets.gather(1, at[:, None])[:, 0] != PAD, at, lengths - 1)
-            past = torch.arange(batch.items.shape[1], device=batch.items.device) <= at[:, None]
-            items = batch.items.masked_fill(~past, PAD)
+            at = torch.where(targets.gather(1, at[:, None])[:, 0] != PAD, at, lengths - 1)
+            items = items.masked_fill(torch.arange(items.shape[1], device=items.device) > at[:, None], PAD)
             self.eval()  # as it will be served, without dropout
             scores = self.backbone.last(items) @ self.catalogue().t()
             self.train()
         scores = add_terms(scores, items, seen_items(items))[:, 1:-1]
-        return F.cross_entropy(scores, batch.targets.gather(1, at[:, None])[:, 0] - 1)
+        return F.cross_entropy(scores, targets.gather(1, at[:, None])[:, 0] - 1)
 
     def seen_terms(self, batch: SequenceBatch) -> Tensor | None:
         return None if self.seen_items is None else self.seen_items(batch.items)
