@@ -1,11 +1,12 @@
 """Loom: the house method, for who does not want to choose. What the literature proved, in one place.
 
 No paper. Its parts: SASRec's Transformer with softmax over all items at every position (Kang and McAuley 2018; Li et
-al. 2023 and Klenitskiy and Vasilev 2023 for the loss); an item is its own vector plus the mean of its attributes', in
-the input and in what states are compared with, with dropout on the attributes; S3-Rec's pre-training (Zhou et al.
-2020); terms for the items a history holds already, learnt from scores that are constants to the rest; a running mean of
-the weights is what is kept. Data without attributes get the same without them. `pretrain_epochs=0`, `attributes=False`,
-`seen_items=False` and `averaging=0` leave single parts out; all four leave SASRec.
+al. 2023 and Klenitskiy and Vasilev 2023 for the loss); causal moving averages of the history beside attention (after
+BSARec, Shin et al. 2024); an item is its own vector plus the mean of its attributes', in the input and in what states
+are compared with, with dropout on the attributes; terms for the items a history holds already, learnt from scores that
+are constants to the rest; a running mean of the weights is what is kept. Data without attributes get the same without
+them. `average_share=0`, `attributes=False`, `seen_items=False` and `averaging=0` leave single parts out; all four leave
+SASRec. S3-Rec's pre-training (Zhou et al. 2020) can come first, with `pretrain_epochs`.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ ABOUT = About("", 0)
 def make_backbone(
     catalog: Catalog,
     *,
-    dim: int = 64,
+    dim: int = 128,
     layers: int = 2,
     heads: int = 2,
     length: int = 50,
     dropout: float = 0.5,
     attention_dropout: float = 0.5,
     positions: str = "from_end",
-    average_share: float = 0.0,
+    average_share: float = 0.7,
     attributes: bool = True,
     attribute_dropout: float = 0.3,
 ) -> Backbone:
@@ -71,7 +72,7 @@ def build(
     mask_rate: float = 0.2,
     pretrain_windows: str = "whole",
     pretrain_batch_size: int | None = None,
-    pretrain_epochs: int = 40,
+    pretrain_epochs: int = 0,
     loss: str = "softmax",
     logits: str = "dot",
     temperature: float = 1.0,
@@ -80,7 +81,7 @@ def build(
     contrast_temperature: float = 0.1,
     precision: str = "auto",
 ) -> list[Stage]:
-    """Loom from numbers: pre-training, then next items."""
+    """Loom from numbers; with `pretrain_epochs`, S3-Rec's pre-training comes first."""
     made, make_optimizer = backbone(catalog), training.optimizer()
     next_item = NextItem(
         loss, logits=logits, temperature=temperature, label_smoothing=label_smoothing, precision=precision
