@@ -32,6 +32,7 @@ class Recipe:
         start: name of the recipe beside it whose run of the same seed this one starts from.
         negatives: file of the data set with published negatives (`user_id`, `negatives`) for "sample-99".
         variant: which of the file's `[variants.<name>]` this is; its numbers stand above those of `[numbers]`.
+        variants: all of the file's, in its order; the first is what the others are compared with.
     """
 
     file: Path
@@ -44,6 +45,7 @@ class Recipe:
     start: str | None = None
     negatives: str | None = None
     variant: str | None = None
+    variants: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -107,6 +109,7 @@ def read_recipes(file: str | Path) -> list[Recipe]:
         raise InputError(f"{path}: {recipe.method} has no argument {name!r}; it has {', '.join(known) or 'none'}")
     if not variants:
         return [recipe]
+    recipe = replace(recipe, variants=tuple(variants))
     return [
         replace(recipe, numbers={**recipe.numbers, **numbers}, variant=variant) for variant, numbers in variants.items()
     ]

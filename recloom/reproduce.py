@@ -22,7 +22,7 @@ from recloom.environment import code_version, hardware, versions
 from recloom.errors import InputError
 from recloom.evaluation import given_candidates
 from recloom.recipes import Recipe, read_recipes
-from recloom.results import write_table
+from recloom.results import write_tables
 from recloom.run import Run, train
 from recloom.start import chosen_stages
 
@@ -74,7 +74,8 @@ def reproduce(
         files: recipe files.
         data: folder of data sets; RECLOOM_DATA if None.
         seeds: instead of those of the recipes.
-        out: folder of results; `out/<dataset>/<recipe>.json`, and `out/README.md` with the table of them all.
+        out: folder of results; `out/<dataset>/<recipe>.json`, `out/README.md` with the table of them all, and
+            `out/variants.md`, which compares the variants of a recipe over data sets.
         work: where runs are kept while they train.
         keep: keep the trained runs there.
         again: also train seeds that have a result of the same recipe.
@@ -105,8 +106,8 @@ def reproduce(
             if not keep:
                 shutil.rmtree(place, ignore_errors=True)
             say(f"{recipe.dataset}/{recipe.name} seed {seed}: {summary(entry)}")
-            write_table(Path(out))
-    write_table(Path(out))
+            write_tables(Path(out))
+    write_tables(Path(out))
     return list(dict.fromkeys(written))
 
 
@@ -221,13 +222,15 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
             "split": data.split.name,
         },
         "published": recipe.published,
+        "variant": recipe.variant,
+        "variants": list(recipe.variants),
         "seeds": {},
     }
     if file.exists():
         before = json.loads(file.read_text())
         if _same(before, result, recipe):
             result["seeds"] = before["seeds"]
-            if before["published"] != recipe.published:
+            if any(before.get(key) != result[key] for key in ("published", "variant", "variants")):
                 _write(file, result)
     return result
 

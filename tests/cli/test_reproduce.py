@@ -9,7 +9,7 @@ from recloom import reproduce as module
 from recloom.errors import InputError
 from recloom.recipes import read_recipes
 from recloom.reproduce import reproduce
-from recloom.results import COLUMNS, table
+from recloom.results import COLUMNS, table, table_of_variants
 
 SASREC = """method = "sasrec"
 protocols = ["full-mask", "full-open"]
@@ -162,6 +162,38 @@ def test_the_table_has_means_spread_and_distance():
     assert "abcdef1\\*" in text
     result["seeds"] = {"1": seed(0.08004)}
     assert "*0.0800 (+0.0 %)*" in table([result])
+
+
+def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
+    def variant(name, dataset, values):
+        seeds = {
+            seed: {"protocols": {"full-mask": {"metrics": {"NDCG@10": 2 * value}}}, "selected": {"value": value}}
+            for seed, value in values.items()
+        }
+        head = {"dataset": dataset, "file": f"{dataset}/ladder.toml", "variants": ["whole", "plain"]}
+        return {**head, "variant": name, "seeds": seeds}
+
+    text = table_of_variants([
+        variant("plain", "shop", {"1": 0.1, "2": 0.3}),
+        variant("whole", "shop", {"1": 0.2, "2": 0.2, "3": 0.9}),
+        variant("plain", "alone", {"1": 0.1}),
+        {**variant("whole", "shop", {"1": 0.5}), "variants": []},
+    ])  # fmt: skip
+    rows = [line for line in text.splitlines() if line.startswith(("| whole", "| plain"))]
+    assert rows == [
+        "| whole | shop | 0.4333 ± 0.4041 |  | 3 | 0.8667 ± 0.8083 |  |",
+        "| plain | alone | 0.1000 |  | 1 | 0.2000 |  |",
+        "| plain | shop | 0.2000 ± 0.1414 | +0.0 % | 2 - + | 0.4000 ± 0.2828 | +0.0 % |",
+    ]
+    assert "## ladder" in text and text.count("## ") == 1
+
+
+def test_variants_of_a_recipe_are_written_beside_the_table(data, recipe, tmp_path):
+    recipe.write_text(SASREC + "[variants.wide]\ndim = 8\n[variants.narrow]\ndim = 4\n")
+    out = tmp_path / "results"
+    reproduce([recipe], data=data, seeds=[1], out=out, work=tmp_path / "work", progress=False)
+    text = (out / "variants.md").read_text()
+    assert text.index("| wide | shop |") < text.index("| narrow | shop |")
 
 
 @pytest.mark.parametrize(
