@@ -200,7 +200,7 @@ def train(
     torch.manual_seed(seed)
     stages = methods.build(method, data.catalog, **numbers)
     begun = None if start is None else start if isinstance(start, Run) else load(start)
-    first = 0 if begun is None else start_from(begun, method, stages, data.catalog)
+    first = 0 if begun is None else start_from(begun, method, numbers, stages, data.catalog)
     stages, first = chosen_stages(stages, stage, first)
     recipe = {
         "format": FORMAT,
@@ -260,7 +260,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """The recipe of a run folder."""
     file = path / "recipe.toml"
     if not file.exists():
-        raise InputError(f"{path} is not a run: it has no recipe.toml. `recloom train METHOD DATA -o {path}` makes one")
+        found = "it has no recipe.toml" if path.is_dir() else "there is no such folder"
+        raise InputError(f"{path} is not a run: {found}. Give a folder that `recloom train METHOD DATA -o FOLDER` made")
     try:
         recipe = tomllib.loads(file.read_text())
     except tomllib.TOMLDecodeError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from recloom import methods
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
-from recloom.training import Stage
+from recloom.training import Backbone, Stage, WindowsSchedule
 
 if TYPE_CHECKING:
     from recloom.run import Run
@@ -24,24 +26,60 @@ def chosen_stages(stages: list[Stage], stage: str | None, first: int) -> tuple[l
     return stages[place : place + 1], place
 
 
-def start_from(begun: Run, method: str, stages: list[Stage], catalog: Catalog) -> int:
-    """Give the backbone of a run to the first stage; return the place of the first stage still to be trained."""
-    if begun.catalog.fingerprint() != catalog.fingerprint():
+def start_from(begun: Run, method: str, numbers: dict[str, Any], stages: list[Stage], catalog: Catalog) -> int:
+    """Give the backbone of a run to the first stage; return the place of the first stage still to be trained.
+
+    Args:
+        begun: the run that training starts from.
+        method, numbers, stages: what is trained, with the arguments given for it.
+        catalog: the items of the data.
+
+    Raises:
+        InputError: other items or attributes, no backbone on one side, or backbones of other shapes.
+    """
+    if begun.catalog.item_ids.tolist() != catalog.item_ids.tolist():
         raise InputError(f"start: {begun.path} knows other items than this data; start from a run on the same data")
+    if begun.catalog.fingerprint() != catalog.fingerprint():
+        raise InputError(
+            f"start: {begun.path} knows the same items as this data, but with other attributes: "
+            f"{begun.catalog.n_attributes:,} there, {catalog.n_attributes:,} here; start from a run on the same data"
+        )
     given, wanted = (getattr(found, "backbone", None) for found in (begun.method, stages[0].method))
     if given is None or wanted is None:
         lacking = begun.recipe["method"] if given is None else method
         raise InputError(f"start: {lacking} has no backbone that could be handed on")
-    try:
-        wanted.load_state_dict(given.state_dict())
-    except RuntimeError as error:
-        raise InputError(f"start: the backbone of {begun.path} is not that of {method}: {error}") from error
+    misfit, unlike = _misfit(given, wanted), ", ".join(_unlike(begun, method, numbers))
+    if misfit:
+        advice = f" ({unlike}); give the same arguments, or start from another run" if unlike else ""
+        raise InputError(f"start: the backbone of {begun.path} is not that of {method}: {misfit}{advice}")
+    wanted.load_state_dict(given.state_dict())
     names, done = [found.name for found in stages], begun.recipe["training"].get("stage")
     if begun.recipe["method"] != method or done not in names[:-1]:
         return 0
     place = names.index(done)
     stages[place].method.load_state_dict(begun.method.state_dict())  # what later stages share besides the backbone
     return place + 1
+
+
+def _misfit(given: Backbone, wanted: Backbone) -> str | None:
+    """The first weight that two backbones do not share by name and shape, in words."""
+    there, here = ({name: list(weight.shape) for name, weight in each.state_dict().items()} for each in (given, wanted))
+    for name in {**there, **here}:
+        if there.get(name) != here.get(name):
+            return f"{name} has the shape {there.get(name, 'none')} there and {here.get(name, 'none')} here"
+    return None
+
+
+def _unlike(begun: Run, method: str, numbers: dict[str, Any]) -> list[str]:
+    """Arguments of both methods that differ, but for those of training."""
+    there = {**methods.arguments(begun.recipe["method"]), **begun.recipe["numbers"]}
+    here = {**methods.arguments(method), **numbers}
+    passed_over = {field.name for field in fields(WindowsSchedule)}
+    return [
+        f"{name} is {there[name]!r} there and {value!r} here"
+        for name, value in here.items()
+        if name in there and there[name] != value and name not in passed_over and not name.startswith("pretrain_")
+    ]
 
 
 def origin(begun: Run) -> dict[str, Any]:

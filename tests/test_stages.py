@@ -90,18 +90,29 @@ def test_another_method_starts_from_the_backbone_and_trains_all_its_stages(cycle
     assert same(untrained.method.backbone.state_dict(), handed_on)
 
 
-def test_what_does_not_fit_is_refused(cycle, pretrained, make_cycle_log):
+def test_what_does_not_fit_is_refused(cycle, pretrained, make_cycle_log, cycle_with_attributes):
     with pytest.raises(InputError, match=r"stage 'pretrian' .* the stages are pretrain, train"):
         recloom.train("s3rec-mip", cycle, stage="pretrian", **NUMBERS)
     with pytest.raises(InputError, match="the stages are train"):
         recloom.train("s3rec-mip", cycle, start=pretrained, stage="pretrain", **NUMBERS)
-    with pytest.raises(InputError, match=r"backbone of .* is not that of sasrec"):
+    with pytest.raises(
+        InputError,
+        match=r"not that of sasrec: items.*8\] there .*16\] here \(dim is 8 there and 16 here.*the same",
+    ):
         recloom.train("sasrec", cycle, start=pretrained, dim=16, progress=False)
+    with pytest.raises(InputError, match=r"dim is 8 there and 64 here"):  # nothing is taken over from the run unasked
+        recloom.train("sasrec", cycle, start=pretrained, progress=False)
+    with pytest.raises(InputError, match=r"encoder\S* has the shape (\[.*\]|none) there and (\[.*\]|none) here"):
+        recloom.train("gru4rec", cycle, start=pretrained, dim=8, length=10, dropout=0.2, progress=False)
     with pytest.raises(InputError, match="pop has no backbone"):
         recloom.train("pop", cycle, start=pretrained, progress=False)
     other = recloom.prepare(make_cycle_log(n_items=20), min_user=0, min_item=0)
     with pytest.raises(InputError, match="knows other items"):
         recloom.train("s3rec-mip", other, start=pretrained, **NUMBERS)
+    with pytest.raises(InputError, match="the same items as this data, but with other attributes: 0 there, 8 here"):
+        recloom.train("s3rec-mip", cycle_with_attributes, start=pretrained, **NUMBERS)
+    with pytest.raises(InputError, match="nowhere is not a run: there is no such folder"):
+        recloom.train("s3rec-mip", cycle, start="nowhere", **NUMBERS)
 
 
 def test_another_start_in_the_same_folder_is_refused(cycle, pretrained, tmp_path):

@@ -43,7 +43,10 @@ def train(
     stage: Annotated[str | None, typer.Option(help="Train this stage alone, such as pretrain.")] = None,
     start: Annotated[
         Path | None,
-        typer.Option("--from", help="A run whose backbone training starts from, such as a pre-trained one."),
+        typer.Option(
+            "--from",
+            help="A run whose backbone training starts from, such as a pre-trained one; repeat its dim, layers ...",
+        ),
     ] = None,
     share: Annotated[float, typer.Option(help="Share of the users trained on, drawn by the seed.")] = 1.0,
     corrupt: Annotated[float, typer.Option(help="Share of training actions replaced by uniform items.")] = 0.0,
@@ -86,7 +89,8 @@ def train(
     )
     history = run.history
     say(f"{method}: {history.height} epochs" if history.height else f"{method}: ready, nothing to train")
-    say(f"The run is in {out}. Next: recloom evaluate {out}")
+    onward = f"train {method} {data} -o RUN --from {out} (and the same arguments)" if stage == "pretrain" else None
+    say(f"The run is in {out}. Next: recloom {onward or f'evaluate {out}'}")
 
 
 def _numbers(method: str, recipe: Path | None, pairs: list[str] | None, epochs: int | None) -> dict[str, Any]:
