@@ -27,7 +27,8 @@ class Recipe:
         protocols: every protocol its runs are evaluated under.
         numbers: arguments of the method's `build`.
         seeds: seeds trained when none are asked for.
-        published: rows to compare with, by protocol: metric values and their `source`.
+        published: rows to compare with, by protocol: metric values and their `source`; those of a variant, under
+            `[variants.<name>.published.<protocol>]`, stand instead of the file's.
         stage: the one stage that is trained, such as "pretrain"; all if None.
         start: name of the recipe beside it whose run of the same seed this one starts from.
         negatives: file of the data set with published negatives (`user_id`, `negatives`) for "sample-99".
@@ -103,7 +104,11 @@ def read_recipes(file: str | Path) -> list[Recipe]:
         get_protocol(name)
     for name in set(recipe.published) - set(recipe.protocols):
         raise InputError(f"{path}: [published.{name!r}] is not among its protocols {', '.join(recipe.protocols)}")
-    variants = content.get("variants", {})
+    variants = {name: dict(numbers) for name, numbers in content.get("variants", {}).items()}
+    published = {name: numbers.pop("published", recipe.published) for name, numbers in variants.items()}
+    for name, rows in published.items():
+        for protocol in set(rows) - set(recipe.protocols):
+            raise InputError(f"{path}: variant {name}: published {protocol!r} is not among its protocols")
     known = methods.arguments(recipe.method)
     for name in {*recipe.numbers, *(key for numbers in variants.values() for key in numbers)} - set(known):
         raise InputError(f"{path}: {recipe.method} has no argument {name!r}; it has {', '.join(known) or 'none'}")
@@ -111,5 +116,6 @@ def read_recipes(file: str | Path) -> list[Recipe]:
         return [recipe]
     recipe = replace(recipe, variants=tuple(variants))
     return [
-        replace(recipe, numbers={**recipe.numbers, **numbers}, variant=variant) for variant, numbers in variants.items()
+        replace(recipe, numbers={**recipe.numbers, **numbers}, variant=variant, published=published[variant])
+        for variant, numbers in variants.items()
     ]

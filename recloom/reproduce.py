@@ -27,7 +27,7 @@ from recloom.run import Run, train
 from recloom.start import chosen_stages
 
 FORMAT = 1
-CUTOFFS = (5, 10, 20)
+CUTOFFS = (1, 5, 10, 20)
 
 
 def data_folder(given: str | Path | None) -> Path:

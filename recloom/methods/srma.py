@@ -5,7 +5,8 @@ Paper: Liu et al., Self-supervised Learning for Sequential Recommendation with M
 Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's). Masked neurons are the
 dropout, as in the code. The encoder beside it is trained first, by the first stage, and is read without dropout and
 never trained on (in the code it keeps its dropout, and the published command leaves it out); as in the code it adds a
-contrast of both views with its reading of the history, where the paper adds its output to the states.
+contrast of both views with its reading of the history, where the paper adds its output to the states. Its weight is
+that of the whole loss: the code's .1 (README .5) stands within the contrast's .1.
 `layer_choice="distinct"` drops other layers for each view; "same" drops the same for both, as the code's second mode.
 Hidden items become the mask item; `contrast_on="flat"` compares all states end to end, with nothing before the start of
 a history.
@@ -174,7 +175,7 @@ def build(
     mask_ratio: float = 0.7,
     reorder_ratio: float = 0.2,
     contrast_weight: float = 0.1,
-    complement_weight: float = 0.1,
+    complement_weight: float = 0.01,
     temperature: float = 1.0,
     contrast_on: str = "flat",
     loss: str = "softmax",

@@ -76,7 +76,7 @@ def test_a_result_says_how_it_was_made(go, data, recipe, tmp_path):
     low, high = found["intervals"]["HR@10"]
     assert low <= found["metrics"]["HR@10"] <= high
     run = recloom.train("sasrec", module.read_data(data, "shop"), seed=1, dim=8, length=10, epochs=1, progress=False)
-    evaluation = run.evaluate("full-mask")
+    evaluation = run.evaluate("full-mask", module.CUTOFFS)
     wanted = {**evaluation.metrics(), "distance@10": evaluation.distance(10)}
     assert found["metrics"] == pytest.approx(wanted)
     assert not list((tmp_path / "work").rglob("*.safetensors"))
@@ -162,6 +162,9 @@ def test_the_table_has_means_spread_and_distance():
     assert "abcdef1\\*" in text
     result["seeds"] = {"1": seed(0.08004)}
     assert "*0.0800 (+0.0 %)*" in table([result])
+    del result["seeds"]["1"]["protocols"]["full-mask"]["metrics"]["HR@1"]  # measured before that metric was
+    result["published"]["full-mask"]["HR@1"] = 0.04
+    assert "*0.0400* | " in table([result])
 
 
 def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
@@ -189,11 +192,15 @@ def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
 
 
 def test_variants_of_a_recipe_are_written_beside_the_table(data, recipe, tmp_path):
-    recipe.write_text(SASREC + "[variants.wide]\ndim = 8\n[variants.narrow]\ndim = 4\n")
+    own = "[variants.narrow]\ndim = 4\n[variants.narrow.published.full-open]\nsource = 'its own'\n\"HR@1\" = 0.9\n"
+    recipe.write_text(SASREC + "[variants.wide]\ndim = 8\n" + own)
     out = tmp_path / "results"
     reproduce([recipe], data=data, seeds=[1], out=out, work=tmp_path / "work", progress=False)
     text = (out / "variants.md").read_text()
     assert text.index("| wide | shop |") < text.index("| narrow | shop |")
+    wide, narrow = (json.loads((out / "shop" / f"small-{name}.json").read_text()) for name in ("wide", "narrow"))
+    assert wide["published"] == {"full-mask": {"source": "a paper", "HR@10": 0.2}}
+    assert narrow["published"] == {"full-open": {"source": "its own", "HR@1": 0.9}}
 
 
 @pytest.mark.parametrize(
@@ -205,6 +212,7 @@ def test_variants_of_a_recipe_are_written_beside_the_table(data, recipe, tmp_pat
         ('method = "sasrec"\nseed = 1', "unknown key 'seed'"),
         ('method = "sasrec"\n[numbers]\ndimm = 1', "dimm"),
         ('method = "sasrec"\n[variants.wide]\ndimm = 1', "dimm"),
+        ('method = "sasrec"\n[variants.wide.published.full-open]\n"HR@10" = 0.1', "variant wide"),
         ('method = "sasrec"\nprotocols = ["half"]', "full-mask"),
         ('method = "sasrec"\n[published.full-open]\n"HR@10" = 0.1', "full-open"),
     ],
