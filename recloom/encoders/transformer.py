@@ -32,6 +32,7 @@ class Transformer(Encoder):
             (S3-Rec's family, which pads on the left).
         input_norm: normalise the embedded input ("bert" alone has such a norm).
         inner_dropout: rate within the feed-forward of "bert"; see `BertBlock`.
+        eps: added to the variance in the norms of "bert".
         average_share: what moving averages of the row count beside attention, see `AttentionAndAverage`; 0 for none.
         std: standard deviation of the initial weights; biases start at 0.
     """
@@ -53,6 +54,7 @@ class Transformer(Encoder):
         positions: str = "from_start",
         input_norm: bool = True,
         inner_dropout: float = 0.0,
+        eps: float = EPS,
         average_share: float = 0.0,
         std: float = 0.02,
     ) -> None:
@@ -70,12 +72,12 @@ class Transformer(Encoder):
         self.dim, self.length, self.dropout = dim, length, dropout
         self.original, self.from_end = block == "original", positions == "from_end"
         self.position = nn.Embedding(length, dim)
-        self.norm = nn.LayerNorm(dim, 1e-8 if self.original else EPS) if input_norm else nn.Identity()
+        self.norm = nn.LayerNorm(dim, 1e-8 if self.original else eps) if input_norm else nn.Identity()
         wide = inner or (dim if self.original else 4 * dim)
         rate = dropout if attention_dropout is None else attention_dropout
         numbers = (dim, heads, dropout, rate, wide, activation)
         self.blocks = nn.ModuleList(
-            OriginalBlock(*numbers) if self.original else BertBlock(*numbers, inner_dropout) for _ in range(layers)
+            OriginalBlock(*numbers) if self.original else BertBlock(*numbers, inner_dropout, eps) for _ in range(layers)
         )
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):

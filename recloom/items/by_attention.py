@@ -57,7 +57,7 @@ class ItemsByAttention(ItemEmbedder):
         self.n_items, self.form, self.dim = catalog.n_items, form, dim if form == "att" else 2 * dim
         self.ids, self.attributes = IdEmbedding(catalog, dim), AttributeEmbedding(catalog, dim)
         self.blocks = nn.ModuleList(
-            BertBlock(dim, heads, dropout, dropout, dim, "relu", dropout)
+            BertBlock(dim, heads, dropout, dropout, dim, "relu", dropout, eps=1e-5)
             for _ in range(layers if form != "meancc" else 0)
         )
         self.register_buffer("trained", torch.from_numpy(catalog.trained)[:, None], persistent=False)

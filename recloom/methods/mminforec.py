@@ -14,6 +14,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - `invalid_rows="counted"` (code): rows whose later steps lie behind the end of a history count in the mean as zero;
   "left-out" does not count them.
 - `init="uniform"` (code): every parameter, gains of norms too, is uniform in -1/8..1/8; "default" is the library's own.
+- Items without an action in training have an own vector of zero; an attribute that an item names twice counts once.
+- Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) draws 256 users alike.
 - Each distinct item of a batch is encoded once a copy, so that its occurrences share a draw of dropout; the code
   encodes every occurrence. Weights are selected by NDCG@10 (the code takes an epoch in which any of three rose).
 `mince="outside"` takes the mean of logarithms instead of the logarithm of a sum; `temporal=False` and `general=False`
@@ -189,6 +191,7 @@ def make_backbone(
             activation="relu",
             input_norm=False,
             inner_dropout=dropout,
+            eps=1e-5,
         )
     return Backbone(embedder, encoder)
 

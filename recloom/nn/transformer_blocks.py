@@ -20,6 +20,7 @@ class BertBlock(nn.Module):
         inner: width of the feed-forward, `4 * dim` in the papers.
         activation: "gelu" as in the authors' code, or "relu" as S3-Rec's paper writes.
         inner_dropout: rate behind the activation, as in PyTorch's own layer.
+        eps: added to the variance in the norms; PyTorch's own layer has 1e-5.
     """
 
     def __init__(
@@ -31,14 +32,15 @@ class BertBlock(nn.Module):
         inner: int,
         activation: str = "gelu",
         inner_dropout: float = 0.0,
+        eps: float = EPS,
     ) -> None:
         super().__init__()
         self.inner_dropout = inner_dropout
         self.activation = F.gelu if activation == "gelu" else F.relu
         self.attention = SelfAttention(dim, heads, attention_dropout)
-        self.norm_attention = nn.LayerNorm(dim, EPS)
+        self.norm_attention = nn.LayerNorm(dim, eps)
         self.widen, self.narrow = nn.Linear(dim, inner), nn.Linear(inner, dim)
-        self.norm_forward = nn.LayerNorm(dim, EPS)
+        self.norm_forward = nn.LayerNorm(dim, eps)
         self.dropout = dropout
 
     def forward(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
