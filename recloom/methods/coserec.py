@@ -9,7 +9,9 @@ the best one by the product of the items' present vectors has the higher score, 
 the items; partners by vectors are found anew each epoch, among items that were trained. Hidden items become the mask
 item (the code writes padding). `contrast_on="flat"` compares all states of a row, end to end, as the code does, with
 nothing before the start of a history, where the code has states of padding. The code passes the mask's ratio to the
-reordering: `reorder_ratio=0.7` repeats that.
+reordering: `reorder_ratio=0.7` repeats that. Batches hold rows of like length and equal numbers of targets, so that
+the number of rows that are contrasted varies; `grouping="random"` (code) takes any 256. `threshold=0` is the code's
+"SIMRC" of Beauty: all operators for all histories.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ writes padding). Histories are assigned to the normalised centres that the contr
 normalising). Clusters come from one k-means++ start of our own at each epoch's beginning (the code: the best of five by
 faiss); `restarts` asks for more, `clustering="faiss"` for faiss. `mask_same_intent=True` takes histories of one intent
 out of each other's negatives in the intent's contrast, which the paper has and no released script switches on.
+Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256.
 """
 
 from __future__ import annotations

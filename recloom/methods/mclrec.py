@@ -13,7 +13,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - Masked items become the mask item (paper); the code hides them as padding, which right-padded rows cannot hold.
 - The weight of the first contrast, lambda, does not act on the augmenters and is left out of their step.
 `preset="paper"` sets all of these to the paper's values where they are not given. The code selects by MRR@10 under
-full-open, ours by NDCG@10 under full-mask. Beauty: lambda 0, beta .05; Sports .04, .4; Yelp .03, .1.
+full-open, ours by NDCG@10 under full-mask, and draws batches of any 256 rows (`grouping="random"`), ours hold rows of
+like length. Beauty: lambda 0, beta .05; Sports .04, .4; Yelp .03, .1.
 """
 
 from __future__ import annotations

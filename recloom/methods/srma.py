@@ -8,6 +8,7 @@ never trained on (in the code it keeps its dropout, and the published command le
 contrast of both views with its reading of the history, where the paper adds its output to the states. Its weight is
 that of the whole loss: the code's .1 (README .5) stands within the contrast's .1.
 `layer_choice="distinct"` drops other layers for each view; "same" drops the same for both, as the code's second mode.
+Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256.
 Hidden items become the mask item; `contrast_on="flat"` compares all states end to end, with nothing before the start of
 a history.
 """
