@@ -4,8 +4,8 @@ Paper: Song et al., AutoInt: Automatic Feature Interaction Learning via Self-Att
 baseline of Zhou et al., S3-Rec, CIKM 2020.
 
 Departures: the attributes are one field, the mean of their vectors. Attention has no scaling by the width, and ReLU
-follows each layer's residual, as in the paper; RecBole scales nothing either, but applies ReLU once at the end and adds
-a first-order term and a second network beside the attention (`deep=True` adds such a network). Trained by BCE on every
+follows each layer's residual, as in the paper; RecBole scales it, applies ReLU once at the end and adds a first-order
+term and a second network beside the attention (`deep=True` adds such a network). Trained by BCE on every
 training action against uniform items outside its row. A ranker: every pair of a user and an item is scored by
 itself, so validation after each epoch is under sample-99 where there are more than 1,000 items. A user who was not
 trained is the mean of the users: AutoInt ignores histories.

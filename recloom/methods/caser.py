@@ -47,7 +47,7 @@ def make_backbone(
     encoder = Convolutional(
         dim, recent=recent, horizontal=horizontal, vertical=vertical, dropout=dropout, length=length
     )
-    return Backbone(items or IdEmbedding(catalog, dim, dim**-0.5), encoder)
+    return Backbone(items or IdEmbedding(catalog, dim, 1 / dim), encoder)
 
 
 class Caser(Method):
@@ -75,8 +75,8 @@ class Caser(Method):
             raise InputError(f"targets={targets}: at least 1 is needed")
         dim = backbone.encoder.dim
         self.next_item, self.targets = next_item, targets
-        self.users = UserEmbedding(catalog.n_users, dim, dim**-0.5)
-        self.output = nn.Parameter(torch.randn(catalog.n_rows, 2 * dim) * (2 * dim) ** -0.5)
+        self.users = UserEmbedding(catalog.n_users, dim, 1 / dim)
+        self.output = nn.Parameter(torch.randn(catalog.n_rows, 2 * dim) / (2 * dim))
         self.bias = nn.Parameter(torch.zeros(catalog.n_rows))
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:

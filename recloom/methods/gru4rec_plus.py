@@ -4,11 +4,11 @@ Paper: Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains for Se
 
 Departures: the network is that of `gru4rec`, with one table for input and output (the authors' "constrained" form).
 Rows are whole histories in batches of like length instead of session-parallel ones that carry a state on, so the
-negatives of a target are the other targets of its batch, at all positions, and `samples` more, drawn once a batch with
-probability `count ** alpha`; an item that stands there several times is scored once and counts as often. A negative
-that is the target itself is left out. Losses are means over targets and the optimiser is Adam (sums and Adagrad with
-momentum in the authors' code). `elu` is the slope of the last activation below 0, which leaves the order of items as it
-is; 0 means none.
+negatives of a target are the targets of the other histories of its batch, at all positions, and `samples` more, drawn
+once a batch with probability `count ** alpha`; an item that stands there several times is scored once and counts as
+often. What a history itself looks for, there or later, is no negative of its positions. Losses are means over targets
+and the optimiser is Adam (sums and Adagrad with momentum in the authors' code). `elu` is the slope of the last
+activation below 0, which leaves the order of items as it is; 0 means none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ABOUT = About("Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gain
 
 
 class GRU4RecPlus(Method):
-    """Every state ranks its target above the batch's other targets and above popular samples.
+    """Every state ranks its target above the targets of other histories and above popular samples.
 
     Args:
         backbone: reads the causal context.
@@ -85,14 +85,17 @@ class GRU4RecPlus(Method):
         states, targets = self.backbone(batch.items)[at], batch.targets[at]
         drawn = targets[:0] if self.popular is None else self.popular.draw(self.samples, self.generator)
         others, place, counts = torch.cat([targets, drawn]).unique(return_inverse=True, return_counts=True)
+        rows, right = at.nonzero(as_tuple=True)[0], place[: len(targets)]
+        own = torch.zeros(len(at), len(others), dtype=torch.bool, device=at.device)
+        own[rows, right] = True
+        ranked = ~own.all(1)[rows]  # targets that there is something to rank above
         scores = self.activate(states @ F.embedding(others, self.backbone.items.table()).t())
-        if len(others) == 1:
-            return self.total(ranked=scores.sum() * 0.0)  # there is nothing to rank the target above
+        if not ranked.any():
+            return self.total(ranked=scores.sum() * 0.0)
         if self.logq and self.popular is not None:
             scores = scores - self.logq * self.popular.log_probabilities[others]
-        right = place[: len(targets), None]
-        bad = scores.scatter(1, right, top_gains.LEFT_OUT)
-        return self.total(ranked=self.ranked(scores.gather(1, right)[:, 0], bad, counts.log()))
+        good, bad = scores.gather(1, right[:, None])[:, 0], scores.masked_fill(own[rows], top_gains.LEFT_OUT)
+        return self.total(ranked=self.ranked(good[ranked], bad[ranked], counts.log()))
 
     def activate(self, scores: Tensor) -> Tensor:
         return F.elu(scores, self.elu) if self.elu else scores

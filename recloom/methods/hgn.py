@@ -61,9 +61,9 @@ class HGN(Method):
             if value < 1:
                 raise InputError(f"{name}={value}: at least 1 is needed")
         self.next_item, self.recent, self.targets = next_item, recent, targets
-        self.users = UserEmbedding(catalog.n_users, dim, dim**-0.5)
-        self.items = nn.Parameter(torch.randn(catalog.n_rows, dim) * dim**-0.5)
-        self.output = nn.Parameter(torch.randn(catalog.n_rows, dim) * dim**-0.5)
+        self.users = UserEmbedding(catalog.n_users, dim, 1 / dim)
+        self.items = nn.Parameter(torch.randn(catalog.n_rows, dim) / dim)
+        self.output = nn.Parameter(torch.randn(catalog.n_rows, dim) / dim)
         self.bias = nn.Parameter(torch.zeros(catalog.n_rows))
         self.feature_item, self.feature_user = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
         self.instance_item, self.instance_user = nn.Linear(dim, 1, bias=False), nn.Linear(dim, recent, bias=False)

@@ -63,7 +63,7 @@ def test_equal_negatives_give_plain_bpr_and_low_ones_no_gradient():
     assert abs(bad.grad[0, 1]) < 1e-10 < abs(bad.grad[0, 0])
 
 
-def test_the_other_targets_of_a_batch_and_the_samples_are_its_negatives(cycle, monkeypatch):
+def test_the_targets_of_other_histories_and_the_samples_are_negatives(cycle, monkeypatch):
     method = methods.build("gru4rec+", cycle.catalog, dim=4, samples=3, elu=0.5, dropout=0.0)[0].method
     method.on_fit_start()
     batch = SequenceBatch(torch.arange(2), torch.tensor([[3, 8], [6, 0]]), torch.tensor([[8, 5], [8, 0]]))
@@ -74,12 +74,12 @@ def test_the_other_targets_of_a_batch_and_the_samples_are_its_negatives(cycle, m
     method.training_step(batch, 0)
     table, states = method.backbone.items.table(), method.backbone(batch.items)
     elu = lambda x: x if x > 0 else 0.5 * (math.exp(x) - 1)  # noqa: E731
-    others, targets = [1, 2, 5, 8], [8, 5, 8]
+    others, targets, own = [1, 2, 5, 8], [8, 5, 8], [{8, 5}, {8, 5}, {8}]
     assert caught["counts"].tolist() == pytest.approx([1, 1, 2, 2])
     for row, (at, target) in enumerate(zip([(0, 0), (0, 1), (1, 0)], targets, strict=True)):
         assert caught["good"][row].item() == pytest.approx(elu((states[at] @ table[target]).item()), rel=1e-5)
         for column, item in enumerate(others):
-            value = LEFT_OUT if item == target else elu((states[at] @ table[item]).item())
+            value = LEFT_OUT if item in own[row] else elu((states[at] @ table[item]).item())
             assert caught["bad"][row, column].item() == pytest.approx(value, rel=1e-5)
 
 
@@ -88,6 +88,16 @@ def test_a_batch_of_one_item_alone_says_nothing(cycle):
     loss = method.training_step(SequenceBatch(torch.arange(1), torch.tensor([[3]]), torch.tensor([[8]])), 0)
     loss.backward()
     assert loss.item() == 0 and all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
+
+
+def test_a_history_that_has_all_targets_of_its_batch_adds_nothing(cycle, monkeypatch):
+    method = methods.build("gru4rec+", cycle.catalog, dim=4, samples=0)[0].method
+    caught = []
+    monkeypatch.setattr(method, "ranked", lambda good, bad, log: caught.append(bad) or good.sum())
+    items, targets = torch.tensor([[3, 8], [6, 0]]), torch.tensor([[8, 5], [8, 0]])
+    method.training_step(SequenceBatch(torch.arange(2), items, targets), 0)
+    (bad,) = caught
+    assert bad.shape == (1, 2) and bad[0, 1] == LEFT_OUT and bad[0, 0] != LEFT_OUT
 
 
 def test_samples_follow_the_power_of_the_count(cycle):
