@@ -121,6 +121,19 @@ def test_another_start_in_the_same_folder_is_refused(cycle, pretrained, tmp_path
         recloom.train("s3rec-mip", cycle, out=tmp_path / "run", **NUMBERS)
 
 
+def test_the_metric_and_protocol_that_select_the_weights(cycle):
+    def valid(run, protocol):
+        return run.evaluate(protocol, part="valid").metrics()["MRR"]
+
+    numbers = {"dim": 8, "length": 10, "epochs": 3, "progress": False}
+    run = recloom.train("sasrec", cycle, valid_metric="MRR", valid_protocol="full-open", **numbers)
+    assert run.history["valid/MRR"].max() == pytest.approx(valid(run, "full-open"))
+    assert valid(run, "full-open") != valid(run, "full-mask")
+    for wrong in ({"valid_metric": "MRR@3"}, {"valid_protocol": "full"}):
+        with pytest.raises(InputError, match=next(iter(wrong.values()))):
+            recloom.train("sasrec", cycle, **wrong, **numbers)
+
+
 def test_a_share_of_the_users_is_part_of_a_larger_one_and_all_are_evaluated(cycle):
     of = {
         share: set(SequenceData(cycle, whole, length=10, share=share, draw_seed=4).windows.users)

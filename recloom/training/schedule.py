@@ -18,13 +18,22 @@ def pair_protocol(n_items: int) -> str:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Adam and a stage; see `adam` and `Stage`."""
+    """Adam and a stage; see `adam` and `Stage`.
+
+    Args:
+        lr, weight_decay: of Adam.
+        batch_size, epochs, patience: of the stage.
+        valid_metric: the metric on validation that selects the weights and stops early.
+        valid_protocol: its protocol; the method's own if None, which is full-mask where it ranks all items.
+    """
 
     lr: float = 1e-3
     weight_decay: float = 0.0
     batch_size: int | None = 256
     epochs: int = 100
     patience: int = 10
+    valid_metric: str = "NDCG@10"
+    valid_protocol: str | None = None
 
     def optimizer(self) -> MakeOptimizer:
         """Adam at this rate and decay."""
@@ -32,7 +41,10 @@ class Schedule:
 
     def stage(self, method: Method, windows: WindowsOf = whole, **options: Any) -> Stage:
         """A stage of the method; `options` are further ones of `Stage`."""
-        return Stage(method, self.epochs, windows, self.batch_size, patience=self.patience, **options)
+        options |= {"patience": self.patience, "monitor": self.valid_metric}
+        if self.valid_protocol is not None:
+            options["protocol"] = self.valid_protocol
+        return Stage(method, self.epochs, windows, self.batch_size, **options)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from recloom.data.windows import WindowsOf, whole
 from recloom.errors import InputError
+from recloom.evaluation import get_protocol
 from recloom.training.method import Method
+
+MONITORS = (*(f"{name}@{k}" for name in ("HR", "NDCG") for k in (5, 10, 20)), "MRR")
+"""Metrics that may select the weights."""
 
 
 @dataclass
@@ -20,7 +24,8 @@ class Stage:
         batch_size: how many average rows' targets a batch holds; None for about 1,536 targets, however long rows are.
         grouping: "length" (rows of like length, equal targets a batch) or "random".
         counted: what batches of like length hold equal numbers of, "targets", "items" or "rows".
-        monitor: validation metric that selects the epoch kept and stops early; None keeps the last epoch.
+        monitor: validation metric, one of `MONITORS`, that selects the epoch kept and stops early; None keeps the last
+            epoch.
         protocol: of that metric.
         patience: epochs without a better value before training stops.
         gradient_clip: largest norm of the gradient; None for no clipping.
@@ -47,5 +52,8 @@ class Stage:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int) and value >= least):
                 raise InputError(f"{name}={value!r} must be a whole number, at least {least}")
+        if self.monitor is not None and self.monitor not in MONITORS:
+            raise InputError(f"valid_metric={self.monitor!r} is not known; choose one of {', '.join(MONITORS)}")
+        get_protocol(self.protocol)
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging={self.averaging} must be at least 0 and below 1")

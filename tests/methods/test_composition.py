@@ -20,7 +20,18 @@ def test_parts_arrive_filled_in_and_their_arguments_are_the_build_s():
         return backbone(catalog), training, own
 
     names = inspect.signature(build).parameters
-    assert list(names) == ["catalog", "own", "dim", "lr", "weight_decay", "batch_size", "epochs", "patience"]
+    assert list(names) == [
+        "catalog",
+        "own",
+        "dim",
+        "lr",
+        "weight_decay",
+        "batch_size",
+        "epochs",
+        "patience",
+        "valid_metric",
+        "valid_protocol",
+    ]
     assert names["epochs"].default == 7 and build.__doc__ == "Text."
     assert all(p.kind is p.KEYWORD_ONLY for name, p in names.items() if name != "catalog")
     assert build("c") == (("c", 4, 1), Schedule(epochs=7), 2)
