@@ -22,7 +22,7 @@ def make(catalog):
 
 def slow(method, user, latest, item):
     likes, follows = method.items[item, :4], method.items[item, 4:]
-    return float(method.users.weight[user] @ likes + method.latest[latest] @ follows)
+    return (method.users.weight[user] @ likes + method.latest[latest] @ follows).item()
 
 
 def test_a_full_ranking_is_the_loop(cycle):
