@@ -201,8 +201,6 @@ def _settings(
         if name not in names:
             raise InputError(f"values are given for {name!r}, which is not among the methods {', '.join(names)}")
         for key, values in varied.items():
-            if key not in catalogue.arguments(name):
-                raise InputError(f"{name} has no argument {key!r} to vary")
             if not values:
                 raise InputError(f"{name}.{key}: no value is given to vary it over")
     settings = {}

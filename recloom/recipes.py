@@ -59,7 +59,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Of all that changes a number: the method, its arguments with their defaults, the protocols."""
-        content: list[Any] = [self.method, {**methods.arguments(self.method), **self.numbers}, sorted(self.protocols)]
+        content: list[Any] = [self.method, methods.with_defaults(self.method, self.numbers), sorted(self.protocols)]
         before = None if self.start is None else self.beside(self.start).digest
         content += [[part] for part in (self.stage, before, self.negatives) if part is not None]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -102,13 +102,13 @@ def read_recipes(file: str | Path) -> list[Recipe]:
     )
     for name in recipe.protocols:
         get_protocol(name)
-    for name in set(recipe.published) - set(recipe.protocols):
-        raise InputError(f"{path}: [published.{name!r}] is not among its protocols {', '.join(recipe.protocols)}")
     variants = {name: dict(numbers) for name, numbers in content.get("variants", {}).items()}
     published = {name: numbers.pop("published", recipe.published) for name, numbers in variants.items()}
-    for name, rows in published.items():
-        for protocol in set(rows) - set(recipe.protocols):
-            raise InputError(f"{path}: variant {name}: published {protocol!r} is not among its protocols")
+    for where, rows in (("", recipe.published), *((f"variant {name}: ", rows) for name, rows in published.items())):
+        for name in set(rows) - set(recipe.protocols):
+            raise InputError(
+                f"{path}: {where}[published.{name!r}] is not among its protocols {', '.join(recipe.protocols)}"
+            )
     known = methods.arguments(recipe.method)
     for name in {*recipe.numbers, *(key for numbers in variants.values() for key in numbers)} - set(known):
         raise InputError(f"{path}: {recipe.method} has no argument {name!r}; it has {', '.join(known) or 'none'}")

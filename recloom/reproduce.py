@@ -211,7 +211,7 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "recipe": recipe.name,
         "file": f"{recipe.dataset}/{recipe.file.name}",
         "method": recipe.method,
-        "numbers": {k: v for k, v in {**methods.arguments(recipe.method), **recipe.numbers}.items() if v is not None},
+        "numbers": {k: v for k, v in methods.with_defaults(recipe.method, recipe.numbers).items() if v is not None},
         "begun": {"stage": recipe.stage, "start": recipe.start, "negatives": recipe.negatives},
         "digest": recipe.digest,
         "data": {

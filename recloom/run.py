@@ -205,7 +205,7 @@ def train(
     recipe = {
         "format": FORMAT,
         "method": method,
-        "numbers": {key: value for key, value in {**methods.arguments(method), **numbers}.items() if value is not None},
+        "numbers": {key: value for key, value in methods.with_defaults(method, numbers).items() if value is not None},
         "training": {"seed": seed, "mixed_precision": mixed_precision}
         | ({} if stage is None else {"stage": stage})
         | ({} if begun is None else {"start": origin(begun)})

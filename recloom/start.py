@@ -48,8 +48,9 @@ def start_from(begun: Run, method: str, numbers: dict[str, Any], stages: list[St
     if given is None or wanted is None:
         lacking = begun.recipe["method"] if given is None else method
         raise InputError(f"start: {lacking} has no backbone that could be handed on")
-    misfit, unlike = _misfit(given, wanted), ", ".join(_unlike(begun, method, numbers))
+    misfit = _misfit(given, wanted)
     if misfit:
+        unlike = ", ".join(_unlike(begun, method, numbers))
         advice = f" ({unlike}); give the same arguments, or start from another run" if unlike else ""
         raise InputError(f"start: the backbone of {begun.path} is not that of {method}: {misfit}{advice}")
     wanted.load_state_dict(given.state_dict())
@@ -72,8 +73,8 @@ def _misfit(given: Backbone, wanted: Backbone) -> str | None:
 
 def _unlike(begun: Run, method: str, numbers: dict[str, Any]) -> list[str]:
     """Arguments of both methods that differ, but for those of training."""
-    there = {**methods.arguments(begun.recipe["method"]), **begun.recipe["numbers"]}
-    here = {**methods.arguments(method), **numbers}
+    there = methods.with_defaults(begun.recipe["method"], begun.recipe["numbers"])
+    here = methods.with_defaults(method, numbers)
     passed_over = {field.name for field in fields(WindowsSchedule)}
     return [
         f"{name} is {there[name]!r} there and {value!r} here"

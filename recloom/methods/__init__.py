@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,11 @@ def arguments(name: str) -> dict[str, Any]:
     """The arguments of a method's `build` and their defaults."""
     parameters = inspect.signature(get_build(name)).parameters
     return {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def with_defaults(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a method's `build`: those given, else their defaults."""
+    return {**arguments(name), **numbers}
 
 
 def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:

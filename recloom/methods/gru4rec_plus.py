@@ -81,21 +81,22 @@ class GRU4RecPlus(Method):
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         assert batch.targets is not None
-        at = batch.targets != 0
-        states, targets = self.backbone(batch.items)[at], batch.targets[at]
+        rows, columns = batch.targets.nonzero(as_tuple=True)
+        states, targets = self.backbone(batch.items), batch.targets[rows, columns]
         drawn = targets[:0] if self.popular is None else self.popular.draw(self.samples, self.generator)
         others, place, counts = torch.cat([targets, drawn]).unique(return_inverse=True, return_counts=True)
-        rows, right = at.nonzero(as_tuple=True)[0], place[: len(targets)]
-        own = torch.zeros(len(at), len(others), dtype=torch.bool, device=at.device)
+        right = place[: len(targets)]
+        own = torch.zeros(len(batch), len(others), dtype=torch.bool, device=rows.device)
         own[rows, right] = True
         ranked = ~own.all(1)[rows]  # targets that there is something to rank above
-        scores = self.activate(states @ F.embedding(others, self.backbone.items.table()).t())
-        if not ranked.any():
+        rows, columns, right = rows[ranked], columns[ranked], right[ranked]
+        scores = self.activate(states[rows, columns] @ F.embedding(others, self.backbone.items.table()).t())
+        if not len(rows):
             return self.total(ranked=scores.sum() * 0.0)
         if self.logq and self.popular is not None:
             scores = scores - self.logq * self.popular.log_probabilities[others]
         good, bad = scores.gather(1, right[:, None])[:, 0], scores.masked_fill(own[rows], top_gains.LEFT_OUT)
-        return self.total(ranked=self.ranked(good[ranked], bad[ranked], counts.log()))
+        return self.total(ranked=self.ranked(good, bad, counts.log()))
 
     def activate(self, scores: Tensor) -> Tensor:
         return F.elu(scores, self.elu) if self.elu else scores

@@ -41,10 +41,17 @@ class Schedule:
 
     def stage(self, method: Method, windows: WindowsOf = whole, **options: Any) -> Stage:
         """A stage of the method; `options` are further ones of `Stage`."""
-        options |= {"patience": self.patience, "monitor": self.valid_metric}
         if self.valid_protocol is not None:
             options["protocol"] = self.valid_protocol
-        return Stage(method, self.epochs, windows, self.batch_size, **options)
+        return Stage(
+            method,
+            self.epochs,
+            windows,
+            self.batch_size,
+            monitor=self.valid_metric,
+            patience=self.patience,
+            **options,
+        )
 
 
 @dataclass(frozen=True)

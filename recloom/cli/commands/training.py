@@ -89,8 +89,10 @@ def train(
     )
     history = run.history
     say(f"{method}: {history.height} epochs" if history.height else f"{method}: ready, nothing to train")
-    onward = f"train {method} {data} -o RUN --from {out} (and the same arguments)" if stage == "pretrain" else None
-    say(f"The run is in {out}. Next: recloom {onward or f'evaluate {out}'}")
+    onward = f"recloom evaluate {out}"
+    if stage == "pretrain":
+        onward = f"recloom train {method} {data} -o RUN --from {out} (and the same arguments)"
+    say(f"The run is in {out}. Next: {onward}")
 
 
 def _numbers(method: str, recipe: Path | None, pairs: list[str] | None, epochs: int | None) -> dict[str, Any]:
