@@ -19,7 +19,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - Each distinct item of a batch is encoded once a copy, so that its occurrences share a draw of dropout; the code
   encodes every occurrence. Weights are selected by NDCG@10 (the code takes an epoch in which any of three rose).
 `mince="outside"` takes the mean of logarithms instead of the logarithm of a sum; `temporal=False` and `general=False`
-leave out other items of the same history, and items of other histories.
+leave out other items of the same history, and items of other histories. `loss="bpr"` (figure 5, whose draw of negatives
+is not told) ranks what comes next above one other item of the batch, drawn uniformly for each prediction.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.memory import Memory
 from recloom.objectives.mince import mince as multi_instance
+from recloom.objectives.ranked import pairwise
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule
 
 ABOUT = About(
@@ -49,6 +51,7 @@ ABOUT = About(
 )
 
 CHOICES = {
+    "loss": ("mince", "bpr"),
     "mince": ("inside", "outside"),
     "candidates": ("occurrences", "distinct"),
     "positives": ("all", "single"),
@@ -97,6 +100,8 @@ class MMInfoRec(Method):
         for name, choice in self.choices.items():
             if choice not in CHOICES[name]:
                 raise InputError(f"{name}={choice!r} is not known; choose one of {', '.join(CHOICES[name])}")
+        if self.choices["loss"] == "bpr" and not (temporal and general):
+            raise InputError("loss='bpr' draws from the whole batch; temporal=False and general=False are for 'mince'")
         self.memory, self.copies, self.steps = memory, copies, steps
         self.logit_scale, self.key_dropout = logit_scale, key_dropout
         self.temporal, self.general = temporal, general
@@ -122,20 +127,30 @@ class MMInfoRec(Method):
             valid = columns + step <= lengths
             n_valid += int(valid.sum())
             target = place[rows[valid], columns[valid] + step]
-            losses.append(
-                multi_instance(
-                    prediction[valid],
-                    keys,
-                    target,
-                    log_counts,
-                    rows[valid] if len(log_counts) > 1 else None,
-                    scale=self.logit_scale,
-                    inside=self.choices["mince"] == "inside",
-                    single=self.choices["positives"] == "single",
-                )
-            )
+            losses.append(self.contrast(prediction[valid], keys, target, log_counts, rows[valid]))
         n = self.steps * len(rows) if self.choices["invalid_rows"] == "counted" else n_valid
         return self.total(predictions=torch.stack(losses).sum() / n)
+
+    def contrast(self, predictions: Tensor, keys: Tensor, targets: Tensor, log_counts: Tensor, rows: Tensor) -> Tensor:
+        """Summed over predictions: MINCE against the candidates of their rows, or BPR against one item of the batch."""
+        if self.choices["loss"] == "mince":
+            return multi_instance(
+                predictions,
+                keys,
+                targets,
+                log_counts,
+                rows if len(log_counts) > 1 else None,
+                scale=self.logit_scale,
+                inside=self.choices["mince"] == "inside",
+                single=self.choices["positives"] == "single",
+            )
+        if keys.shape[1] < 2:
+            return predictions.sum() * 0.0
+        drawn = torch.randint(keys.shape[1] - 1, targets.shape, device=targets.device, generator=self.generator)
+        good, bad = (
+            self.logit_scale * (predictions * keys[:, found]).sum(-1) for found in (targets, drawn + (drawn >= targets))
+        )
+        return pairwise(good, bad).mean(0).sum()
 
     def encode(self, items: Tensor) -> Tensor:
         """`(n,)` distinct items -> `(copies, n, dim)`, each copy with its own draw of dropout."""
@@ -211,6 +226,7 @@ def build(
     logit_scale: float = 0.3,
     temperature: float | None = None,
     key_dropout: float = 0.5,
+    loss: str = "mince",
     mince: str = "inside",
     candidates: str = "occurrences",
     positives: str = "all",
@@ -240,6 +256,7 @@ def build(
         temporal=temporal,
         general=general,
         make_optimizer=training.optimizer(),
+        loss=loss,
         mince=mince,
         candidates=candidates,
         positives=positives,

@@ -119,6 +119,29 @@ def test_candidates_of_one_s_own_history_or_of_others(cycle_with_attributes, tem
     assert found == pytest.approx(total / n, rel=1e-8)
 
 
+def test_bpr_ranks_the_target_above_one_other_item_of_the_batch(cycle_with_attributes, monkeypatch):
+    method = make(cycle_with_attributes, loss="bpr", copies=2)
+    drawn = torch.tensor([0, 1, 1, 2, 3, 4, 0, 2, 3])  # of the five distinct items that are not the target
+
+    def given(high, shape, **options):
+        assert (high, shape) == (5, drawn.shape)
+        return drawn
+
+    monkeypatch.setattr(torch, "randint", given)
+    found, total, at = method.training_step(batch(), 0).item(), 0.0, 0
+    monkeypatch.undo()
+    table = method.backbone.items.table()
+    for row in histories():
+        states = method.memory(method.backbone(torch.tensor([row[:-1]]))[0])
+        for state, target in zip(states, row[1:], strict=True):
+            other = [item for item in range(1, 7) if item != target][drawn[at]]
+            total += math.log(1 + math.exp(0.3 * (state @ (table[other] - table[target])).item()))
+            at += 1
+    assert found == pytest.approx(total / at, rel=1e-8)
+    with pytest.raises(InputError, match="whole batch"):
+        make(cycle_with_attributes, loss="bpr", temporal=False)
+
+
 def reference(predictions, keys, targets, log_counts, scale, inside, single):
     """By autograd, all logits at once."""
     logits = scale * torch.einsum("rd,qkd->rqk", predictions, keys) + log_counts
