@@ -32,6 +32,8 @@ class Comparison:
             interval over users (`_low`, `_high`) of each metric, seeds, training seconds of a seed, parameters.
         tests: paired tests of every method against the baseline, with Holm's correction.
         protocol, metric, baseline: what was ranked how, by what the table is sorted, and what the tests are against.
+        data: fingerprint, users, items, actions and split.
+        recipes: by method, that of its run with the first seed: arguments, and where it was trained.
         evaluations: by method, one a seed, with per-user ranks.
     """
 
@@ -40,6 +42,8 @@ class Comparison:
     protocol: str
     metric: str
     baseline: str | None
+    data: Mapping[str, Any] = field(repr=False)
+    recipes: Mapping[str, Mapping[str, Any]] = field(repr=False)
     evaluations: Mapping[str, Sequence[Evaluation]] = field(repr=False)
 
     def markdown(self) -> str:
@@ -59,7 +63,22 @@ class Comparison:
             tested = f"{p[row['method']]:.2g}" if row["method"] in p else ""
             cost = f"{row['seeds']} | {row['train_seconds']:.0f} | {row['parameters']:,}"
             lines.append(f"| {row['method']} | {' | '.join(values)} | {interval} | {tested} | {cost} |")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, "", self._measured()]) + "\n"
+
+    def _measured(self) -> str:
+        """A sentence on the data, the code and the processor."""
+        found = [recipe.get("environment", {}) for recipe in self.recipes.values()]
+        commits = dict.fromkeys(name for one in found for name in one.get("commits", []))
+        places = dict.fromkeys(
+            f"{one['hardware'].get('cuda', one['hardware']['processor'])}, {one['hardware']['cores']} cores"
+            for one in found
+            if "hardware" in one
+        )
+        at = f" Code: {', '.join(commits)}." if commits else ""
+        return (
+            f"{self.data['users']:,} users, {self.data['items']:,} items, {self.data['actions']:,} actions, "
+            f"{self.data['split']} split, fingerprint {self.data['fingerprint']}.{at} Trained on: {'; '.join(places)}."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the ranks, ready for JSON."""
@@ -67,8 +86,13 @@ class Comparison:
             "protocol": self.protocol,
             "metric": self.metric,
             "baseline": self.baseline,
+            "data": self.data,
             "leaderboard": self.leaderboard.to_dicts(),
             "tests": self.tests.to_dicts(),
+            "recipes": {
+                label: {key: recipe[key] for key in ("method", "numbers", "environment") if key in recipe}
+                for label, recipe in self.recipes.items()
+            },
         }
 
 
@@ -133,6 +157,14 @@ def compare(
     }
     found: dict[str, list[Evaluation]] = {}
     facts: dict[str, dict[str, Any]] = {}
+    recipes: dict[str, dict[str, Any]] = {}
+
+    def compared() -> Comparison:
+        """The tables over what has been trained so far."""
+        table = pl.DataFrame([{"method": name, **row} for name, row in facts.items()]).sort(metric, descending=True)
+        tests = compare_paired(found, metric, baseline) if len(found) > 1 and baseline in found else pl.DataFrame()
+        return Comparison(table, tests, protocol, metric, baseline, data.identity(), recipes, dict(found))
+
     with tempfile.TemporaryDirectory(prefix="recloom-compare-") if out is None else nullcontext(out) as place:
         for label, (name, chosen) in settings.items():
             found[label] = []
@@ -141,6 +173,7 @@ def compare(
                 folder = Path(place) / re.sub(r"[^\w.=+-]", "-", label) / f"seed-{seed}"
                 run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen)
                 found[label].append(run.evaluate(protocol=protocol, k=k))
+                recipes.setdefault(label, run.recipe)
                 seconds.append(float(run.history["train_seconds"].sum()) if run.history.height else 0.0)
                 say(f"{label} seed {seed}: {metric} {found[label][-1].metrics().get(metric, float('nan')):.4f}")
             facts[label] = _summary(found[label]) | {
@@ -149,22 +182,8 @@ def compare(
                 "parameters": sum(p.numel() for p in run.method.parameters()),
             }
             if out is not None:
-                _write(_compared(found, facts, protocol, metric, baseline), Path(out))
-    return _compared(found, facts, protocol, metric, baseline)
-
-
-def _compared(
-    found: Mapping[str, Sequence[Evaluation]],
-    facts: Mapping[str, Mapping[str, Any]],
-    protocol: str,
-    metric: str,
-    baseline: str | None,
-) -> Comparison:
-    """The tables over what has been trained so far."""
-    rows = [{"method": name, **row} for name, row in facts.items()]
-    table = pl.DataFrame(rows).sort(metric, descending=True)
-    tests = compare_paired(found, metric, baseline) if len(found) > 1 and baseline in found else pl.DataFrame()
-    return Comparison(table, tests, protocol, metric, baseline, dict(found))
+                _write(compared(), Path(out))
+    return compared()
 
 
 def _write(comparison: Comparison, folder: Path) -> None:

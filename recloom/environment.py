@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,24 @@ def _processor() -> str:
         found.setdefault(key.strip(), value.strip())
     number = f" (family {found['cpu family']}, model {found['model']})" if "cpu family" in found else ""
     return found.get("model name", platform.machine()) + number
+
+
+def environment(before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the recipe of a run says of where it was trained; nothing of what is not known.
+
+    Args:
+        before: the same of an unfinished run that is continued, whose commits stay.
+
+    Returns:
+        `commits` (of all processes that trained the run; a star behind one: files differed from it), `hardware` and
+        `versions`.
+    """
+    code = code_version()
+    own = [] if code["commit"] is None else [code["commit"] + ("*" if code["dirty"] else "")]
+    commits = list(dict.fromkeys([*(before or {}).get("commits", []), *own]))
+    found = {"hardware": hardware(), "versions": versions()}
+    known = {name: {key: value for key, value in each.items() if value is not None} for name, each in found.items()}
+    return ({"commits": commits} if commits else {}) | known
 
 
 def code_version() -> dict[str, Any]:

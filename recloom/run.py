@@ -20,6 +20,7 @@ from recloom import methods
 from recloom.data.catalog import Catalog
 from recloom.data.dataset import Dataset
 from recloom.data.files import folder_atomically, write_atomically
+from recloom.environment import environment
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
 from recloom.recommend import Histories, Recommendations, Recommender
@@ -37,7 +38,8 @@ class Run:
     Attributes:
         method: the trained method.
         catalog: of the data it was trained on.
-        recipe: format, method, numbers, options and data of the run, as in `recipe.toml`.
+        recipe: format, method, numbers, options and data of the run, and the code's commits, hardware and versions
+            that it was trained with, as in `recipe.toml`.
         path: its folder.
     """
 
@@ -218,8 +220,11 @@ def train(
     if (path / "model.safetensors").exists():
         _same_recipe(path, recipe)
         return load(path, data)
+    before = None
     if path.exists() and any(path.iterdir()):
         _same_recipe(path, recipe)
+        before = read_recipe(path).get("environment")
+    recipe["environment"] = environment(before)
     write_atomically(path / "recipe.toml", lambda file: file.write_text(tomli_w.dumps(recipe)))
     data.catalog.save(path)
     trained = fit(stages, data, path / WORK, options, first)

@@ -197,3 +197,16 @@ def test_files_of_others_are_left_alone(saved, tmp_path):
     with pytest.raises(InputError, match="not a run"):
         recloom.train("sasrec", data, out=tmp_path, progress=False, **QUICK)
     assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_run_says_where_it_was_trained_and_keeps_the_commits_of_all_its_processes(monkeypatch):
+    from recloom import environment
+
+    monkeypatch.setattr(environment, "code_version", lambda: {"commit": "abc", "dirty": False})
+    first = environment.environment()
+    assert first["commits"] == ["abc"] and first["versions"]["torch"] and first["hardware"]["cores"]
+    assert environment.environment(first) == first
+    monkeypatch.setattr(environment, "code_version", lambda: {"commit": "def", "dirty": True})
+    assert environment.environment(first)["commits"] == ["abc", "def*"]
+    monkeypatch.setattr(environment, "code_version", lambda: {"commit": None, "dirty": None})
+    assert "commits" not in environment.environment()

@@ -79,6 +79,16 @@ class Dataset:
         found.update(json.dumps([self.catalog.fingerprint(), split.name], sort_keys=True).encode())
         return found.hexdigest()
 
+    def identity(self) -> dict[str, Any]:
+        """What a result says of its data: fingerprint, counts and the name of the split."""
+        return {
+            "fingerprint": self.fingerprint,
+            "users": self.n_users,
+            "items": self.n_items,
+            "actions": len(self.sequences.items),
+            "split": self.split.name,
+        }
+
     def user_index(self, user: Any) -> int:
         """The number of a user.
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "recloom"
 ORDER = [
     "errors", "data", "views", "nn", "items", "encoders", "objectives", "evaluation", "training", "methods",
-    "recommend", "start", "run", "comparison", "environment", "results", "recipes", "reproduce", "cli", "__main__",
+    "recommend", "environment", "start", "run", "comparison", "results", "recipes", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

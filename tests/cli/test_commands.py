@@ -192,6 +192,10 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     assert {row["method"] for row in found["leaderboard"]} == {"pop", "sasrec"} and found["baseline"] == "pop"
     table = (tmp_path / "out" / "leaderboard.md").read_text()
     assert "| sasrec |" in table and "full-mask" in table and "parameters" in table
+    run = recloom.load(tmp_path / "out" / "sasrec" / "seed-1")
+    assert found["recipes"]["sasrec"]["numbers"]["dim"] == 8 and found["data"]["users"] == run.data().n_users
+    assert found["recipes"]["sasrec"]["environment"] == run.recipe["environment"]
+    assert run.recipe["environment"]["hardware"]["processor"] in table and found["data"]["fingerprint"] in table
     weights = tmp_path / "out" / "sasrec" / "seed-1" / "model.safetensors"
     written = weights.stat().st_mtime_ns
     assert call("compare", place / "data", "--methods", "pop,sasrec,repeat-recent", *options)[0] == 0
