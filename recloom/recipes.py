@@ -14,7 +14,7 @@ from recloom.errors import InputError
 from recloom.evaluation import get_protocol
 
 SEEDS = (1, 2, 3)
-KEYS = {"method", "protocols", "seeds", "numbers", "published", "stage", "start", "negatives", "variants"}
+KEYS = {"method", "protocols", "seeds", "numbers", "published", "stage", "start", "negatives", "variants", "remark"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Recipe:
         negatives: file of the data set with published negatives (`user_id`, `negatives`) for "sample-99".
         variant: which of the file's `[variants.<name>]` this is; its numbers stand above those of `[numbers]`.
         variants: all of the file's, in its order; the first is what the others are compared with.
+        remark: what a reader of its numbers should know, such as why they differ from the published ones.
     """
 
     file: Path
@@ -47,6 +48,7 @@ class Recipe:
     negatives: str | None = None
     variant: str | None = None
     variants: tuple[str, ...] = ()
+    remark: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -86,7 +88,7 @@ def read_recipes(file: str | Path) -> list[Recipe]:
     if unknown or "method" not in content:
         found = f"unknown key {unknown[0]!r}" if unknown else "no method"
         raise InputError(
-            f"{path}: {found}; a recipe has method, protocols, seeds, stage, start, negatives, [numbers], "
+            f"{path}: {found}; a recipe has method, protocols, seeds, stage, start, negatives, remark, [numbers], "
             f"[variants.<name>] and [published.<protocol>]"
         )
     recipe = Recipe(
@@ -99,6 +101,7 @@ def read_recipes(file: str | Path) -> list[Recipe]:
         content.get("stage"),
         content.get("start"),
         content.get("negatives"),
+        remark=content.get("remark"),
     )
     for name in recipe.protocols:
         get_protocol(name)

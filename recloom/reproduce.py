@@ -218,13 +218,14 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "published": recipe.published,
         "variant": recipe.variant,
         "variants": list(recipe.variants),
+        "remark": recipe.remark,
         "seeds": {},
     }
     if file.exists():
         before = json.loads(file.read_text())
         if _same(before, result, recipe):
             result["seeds"] = before["seeds"]
-            if any(before.get(key) != result[key] for key in ("published", "variant", "variants")):
+            if any(before.get(key) != result[key] for key in ("published", "variant", "variants", "remark")):
                 _write(file, result)
     return result
 

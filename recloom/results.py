@@ -23,7 +23,7 @@ the target among 99 uniform negatives, `pop-100` among 100 drawn by popularity. 
 item is the test target, the one before it the validation target. In the rows in italics: what was published for the
 same data and protocol, and how far the row above is from it. A star behind a commit: measured with changes since.
 Training is the mean seconds a seed took, without validation. [Variants](variants.md) of one recipe are compared over
-data sets on a page of their own.
+data sets on a page of their own. Remarks below a table are those of the recipes.
 """
 VARIANTS = """# Variants
 
@@ -121,6 +121,9 @@ def table(results: list[dict[str, Any]]) -> str:
         for result in found:
             lines += _rows(result)
         lines.append("")
+        remarks = {Path(result["file"]).stem: result["remark"] for result in found if result.get("remark")}
+        lines += [f"- {recipe}: {remark}" for recipe, remark in remarks.items()]
+        lines += [""] if remarks else []
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -95,6 +95,15 @@ def test_seeds_that_are_there_are_skipped_unless_again(go):
     assert third["seeds"]["1"] == second["seeds"]["1"]
 
 
+def test_a_remark_of_the_recipe_stands_below_the_table(go, recipe, tmp_path):
+    before, _ = go(seeds=[1])
+    recipe.write_text("remark = 'ours counts them all'\n" + recipe.read_text())
+    after, _ = go(seeds=[1])
+    assert after["seeds"] == before["seeds"] and after["remark"] == "ours counts them all"
+    pages = [file.read_text() for file in tmp_path.rglob("README.md")]
+    assert len(pages) == 1 and f"- {recipe.stem}: ours counts them all" in pages[0]
+
+
 def test_another_recipe_starts_anew_but_a_published_row_does_not(go, recipe):
     first, _ = go(seeds=[1])
     recipe.write_text(SASREC.replace("0.2", "0.3"))
@@ -165,6 +174,10 @@ def test_the_table_has_means_spread_and_distance():
     del result["seeds"]["1"]["protocols"]["full-mask"]["metrics"]["HR@1"]  # measured before that metric was
     result["published"]["full-mask"]["HR@1"] = 0.04
     assert "*0.0400* | " in table([result])
+    many = [
+        {**result, "recipe": f"small-{name}", "file": "shop/small.toml", "remark": "a better loss"} for name in "ab"
+    ]
+    assert table(many).count("- small: a better loss") == 1 and "- small" not in table([result])
 
 
 def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
