@@ -114,6 +114,7 @@ def compare(
     numbers: Mapping[str, Mapping[str, Any]] | None = None,
     vary: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
     out: str | Path | None = None,
+    tables: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
     say: Callable[[str], object] = lambda text: None,
@@ -130,8 +131,8 @@ def compare(
         numbers: arguments by method, such as `{"sasrec": {"dim": 128}}`.
         vary: values of arguments by method, such as `{"sasrec": {"dim": [32, 64]}}`; each of them, or each combination,
             takes part by a name such as "sasrec dim=32".
-        out: folder to keep the runs in; the same call after a stop continues there. The tables are written beside them
-            after each method, as `leaderboard.json` and `leaderboard.md`.
+        out: folder to keep the runs in; the same call after a stop continues there.
+        tables: folder where `leaderboard.json` and `leaderboard.md` are written after each method; `out` if None.
         say: told a line after each run.
         shared: arguments for every method that has them, such as `epochs=20`.
 
@@ -141,7 +142,7 @@ def compare(
     data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
     names = fitting(data) if methods == "all" else list(dict.fromkeys(methods))
     settings = _settings(names, _numbers(names, numbers or {}, shared), vary or {})
-    names = list(settings)
+    names, tables = list(settings), out if tables is None else tables
     baseline = baseline or (names[0] if len(names) > 1 else None)
     if seeds < 1:
         raise InputError(f"seeds={seeds}: at least 1 is needed")
@@ -181,14 +182,15 @@ def compare(
                 "train_seconds": float(np.mean(seconds)),
                 "parameters": sum(p.numel() for p in run.method.parameters()),
             }
-            if out is not None:
-                _write(compared(), Path(out))
+            if tables is not None:
+                _write(compared(), Path(tables))
     return compared()
 
 
 def _write(comparison: Comparison, folder: Path) -> None:
     """The tables as files."""
     text = json.dumps(comparison.to_dict(), indent=1)
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "leaderboard.json", lambda file: file.write_text(text + "\n"))
     write_atomically(folder / "leaderboard.md", lambda file: file.write_text(comparison.markdown()))
 

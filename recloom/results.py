@@ -44,9 +44,16 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 def write_tables(folder: Path) -> None:
     """Write `README.md` from all result files of the folder, and `variants.md` from those of variants."""
     results = read_results(folder)
-    pages = {"README.md": table(results), "variants.md": table_of_variants(results)}
+    pages = {"README.md": table(results) + _comparisons(folder), "variants.md": table_of_variants(results)}
     for name, text in pages.items():
         write_atomically(folder / name, partial(Path.write_text, data=text))
+
+
+def _comparisons(folder: Path) -> str:
+    """Links to what `recloom compare --tables` wrote to `comparisons/<name>/`."""
+    found = sorted(folder.glob("comparisons/*/leaderboard.md"))
+    links = [f"- [{file.parent.name}]({file.relative_to(folder).as_posix()})" for file in found]
+    return "\n".join(["", "## Methods compared with paired tests", "", *links, ""]) if links else ""
 
 
 def table_of_variants(results: list[dict[str, Any]]) -> str:

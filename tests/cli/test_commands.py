@@ -198,9 +198,11 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     assert run.recipe["environment"]["hardware"]["processor"] in table and found["data"]["fingerprint"] in table
     weights = tmp_path / "out" / "sasrec" / "seed-1" / "model.safetensors"
     written = weights.stat().st_mtime_ns
+    options += ["--tables", tmp_path / "tables" / "all"]
     assert call("compare", place / "data", "--methods", "pop,sasrec,repeat-recent", *options)[0] == 0
     assert weights.stat().st_mtime_ns == written, "a finished run is not trained again"
-    assert "| repeat-recent |" in (tmp_path / "out" / "leaderboard.md").read_text()
+    assert "| repeat-recent |" in (tmp_path / "tables" / "all" / "leaderboard.md").read_text()
+    assert (tmp_path / "out" / "leaderboard.md").read_text() == table
 
 
 def test_compare_varies_an_argument(call, place, tmp_path):

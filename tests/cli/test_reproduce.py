@@ -9,7 +9,7 @@ from recloom import reproduce as module
 from recloom.errors import InputError
 from recloom.recipes import read_recipes
 from recloom.reproduce import reproduce
-from recloom.results import COLUMNS, table, table_of_variants
+from recloom.results import COLUMNS, table, table_of_variants, write_tables
 
 SASREC = """method = "sasrec"
 protocols = ["full-mask", "full-open"]
@@ -102,6 +102,13 @@ def test_a_remark_of_the_recipe_stands_below_the_table(go, recipe, tmp_path):
     assert after["seeds"] == before["seeds"] and after["remark"] == "ours counts them all"
     pages = [file.read_text() for file in tmp_path.rglob("README.md")]
     assert len(pages) == 1 and f"- {recipe.stem}: ours counts them all" in pages[0]
+
+
+def test_the_page_links_to_comparisons(tmp_path):
+    (tmp_path / "comparisons" / "shop").mkdir(parents=True)
+    (tmp_path / "comparisons" / "shop" / "leaderboard.md").write_text("| method |")
+    write_tables(tmp_path)
+    assert "- [shop](comparisons/shop/leaderboard.md)" in (tmp_path / "README.md").read_text()
 
 
 def test_another_recipe_starts_anew_but_a_published_row_does_not(go, recipe):

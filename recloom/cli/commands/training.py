@@ -161,6 +161,9 @@ def compare(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="The most epochs.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to keep the runs in.")] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder for leaderboard.json and leaderboard.md; else that of the runs.")
+    ] = None,
     device: Device = "auto",
     progress: Annotated[bool, typer.Option("--progress/--no-progress", help="The progress bars.")] = True,
     as_json: Json = False,
@@ -171,7 +174,7 @@ def compare(
     Examples:
       recloom compare data/shop --methods pop,repeat-recent,sasrec --seeds 3
       recloom compare data/shop --methods pop,sasrec sasrec.dim=128 -o runs/compare
-      recloom compare data/shop --methods all --seeds 1 -o runs/all
+      recloom compare data/shop --methods all --seeds 1 -o runs/all --tables reports/all
       recloom compare data/shop --methods dssrec --vary dssrec.trusted_share=0,0.25,0.5,0.75
     """
     names = parse_list(methods)
@@ -193,6 +196,7 @@ def compare(
         numbers=own,
         vary=parse_varied(vary),
         out=out,
+        tables=tables,
         device=device,
         progress=progress and not as_json,
         say=say,
