@@ -29,7 +29,8 @@ class Comparison:
 
     Attributes:
         leaderboard: one row a method, best first: mean, standard deviation over seeds (`_sd`) and 95 % bootstrap
-            interval over users (`_low`, `_high`) of each metric, seeds, training seconds of a seed, parameters.
+            interval over users (`_low`, `_high`) of each metric, seeds, training seconds of a seed, parameters, and
+            what selected the weights on validation (`selected_by`).
         tests: paired tests of every method against the baseline, with Holm's correction.
         protocol, metric, baseline: what was ranked how, by what the table is sorted, and what the tests are against.
         data: fingerprint, users, items, actions and split.
@@ -53,15 +54,15 @@ class Comparison:
         lines = [
             f"Test part, {self.protocol}: mean ± standard deviation over seeds, 95 % interval over users for "
             f"{self.metric}; p: paired test of {self.metric} against {self.baseline} with Holm's correction.\n",
-            f"| method | {' | '.join(shown)} | interval | p | seeds | seconds | parameters |",
-            f"|---|{'---:|' * (len(shown) + 5)}",
+            f"| method | {' | '.join(shown)} | interval | p | seeds | seconds | parameters | selected by |",
+            f"|---|{'---:|' * (len(shown) + 5)}---|",
         ]
         for row in self.leaderboard.to_dicts():
             spread = {name: f" ± {row[f'{name}_sd']:.4f}" if row["seeds"] > 1 else "" for name in shown}
             values = [f"{row[name]:.4f}{spread[name]}" for name in shown]
             interval = f"{row[f'{self.metric}_low']:.4f} to {row[f'{self.metric}_high']:.4f}"
             tested = f"{p[row['method']]:.2g}" if row["method"] in p else ""
-            cost = f"{row['seeds']} | {row['train_seconds']:.0f} | {row['parameters']:,}"
+            cost = f"{row['seeds']} | {row['train_seconds']:.0f} | {row['parameters']:,} | {row['selected_by']}"
             lines.append(f"| {row['method']} | {' | '.join(values)} | {interval} | {tested} | {cost} |")
         return "\n".join([*lines, "", self._measured()]) + "\n"
 
@@ -148,14 +149,16 @@ def compare(
         raise InputError(f"seeds={seeds}: at least 1 is needed")
     if baseline is not None and baseline not in names:
         raise InputError(f"baseline={baseline!r} is not compared; choose one of {', '.join(names)}")
-    get_protocol(protocol)
-    offered = ["MRR", *(f"{kind}@{cut}" for kind in ("HR", "NDCG", "Recall", "popularity", "novelty") for cut in k)]
+    offered = _offered(data, protocol, k)
     if metric not in offered:
-        raise InputError(f"metric={metric!r} cannot be compared here; choose one of {', '.join(offered)}")
-    trains = {
-        label: any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen))
-        for label, (name, chosen) in settings.items()
-    }
+        raise InputError(
+            f"metric={metric!r} cannot be compared under {protocol} with these data; choose one of {', '.join(offered)}"
+        )
+    trains, selected_by = {}, {}
+    for label, (name, chosen) in settings.items():
+        stages = catalogue.build(name, data.catalog, **chosen)
+        trains[label], last = any(stage.epochs for stage in stages), stages[-1]
+        selected_by[label] = f"{last.monitor} {last.protocol}" if trains[label] and last.monitor else ""
     found: dict[str, list[Evaluation]] = {}
     facts: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
@@ -181,10 +184,20 @@ def compare(
                 "seeds": len(found[label]),
                 "train_seconds": float(np.mean(seconds)),
                 "parameters": sum(p.numel() for p in run.method.parameters()),
+                "selected_by": selected_by[label],
             }
             if tables is not None:
                 _write(compared(), Path(tables))
     return compared()
+
+
+def _offered(data: Dataset, protocol: str, k: Sequence[int]) -> list[str]:
+    """The metrics that every method has one value a user of: those of lists where all items compete."""
+    kinds, asked = ["HR", "NDCG"], data.split.test
+    if get_protocol(protocol).candidates == "all":
+        several = bool((asked.target_stop - asked.stop > 1).any())
+        kinds += ["Recall", "popularity", "novelty"] if several else ["popularity", "novelty"]
+    return ["MRR", *(f"{kind}@{cut}" for kind in kinds for cut in k)]
 
 
 def _write(comparison: Comparison, folder: Path) -> None:

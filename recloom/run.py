@@ -73,15 +73,18 @@ class Run:
         if source is None:
             raise InputError(f"{self.path}: the run was trained on data held in memory; give the data to evaluate on")
         data = source if isinstance(source, Dataset) else Dataset.load(Path(source))
-        if not any_data and data.fingerprint != wanted["fingerprint"]:
+        if data.fingerprint == wanted["fingerprint"]:
+            return data
+        if not any_data:
             raise InputError(
                 f"{self.path} was trained on data with fingerprint {wanted['fingerprint']}, but "
                 f"{data.path or 'this data'} has {data.fingerprint}. Evaluate on the data of the run, or say "
                 f"any_data=True if you mean it."
             )
-        if data.n_items != self.catalog.n_items:
+        if data.catalog.item_ids.tolist() != self.catalog.item_ids.tolist():
             raise InputError(
-                f"the run knows {self.catalog.n_items} items, the data {data.n_items}: they must be the same"
+                f"{self.path} knows other items ({self.catalog.n_items:,}) than the data ({data.n_items:,}); they "
+                "must be the same, so prepare the data from a log of the same items"
             )
         return data
 
@@ -95,9 +98,13 @@ class Run:
         any_data: bool = False,
         **options: Any,
     ) -> Evaluation:
-        """Rank the held-out items; see `recloom.training.evaluate` for the arguments."""
-        found = self.data(data, any_data=any_data)
-        return evaluate(self.method, found, part, protocol, k, name=self.recipe["method"], **options)
+        """Rank the held-out items; see `recloom.training.evaluate` for the arguments.
+
+        With `any_data`, users of other data are those of the run if all ids are the same; else all of them are new.
+        """
+        found, wanted = self.data(data, any_data=any_data), self.recipe["data"]
+        known = found.fingerprint == wanted["fingerprint"] or found.users_fingerprint == wanted.get("users")
+        return evaluate(self.method, found, part, protocol, k, name=self.recipe["method"], known_users=known, **options)
 
     def recommender(self) -> Recommender:
         """Histories in, items out, with the catalogue encoded once."""
@@ -213,7 +220,8 @@ def train(
         | ({} if begun is None else {"start": origin(begun)})
         | ({} if share == 1 else {"share": float(share)})
         | ({} if not corrupt else {"corrupt": float(corrupt)}),
-        "data": {"fingerprint": data.fingerprint} | ({"path": str(data.path.resolve())} if data.path else {}),
+        "data": {"fingerprint": data.fingerprint, "users": data.users_fingerprint}
+        | ({"path": str(data.path.resolve())} if data.path else {}),
     }
     temporary = tempfile.TemporaryDirectory(prefix="recloom-run-") if out is None else None
     path = Path(out) if temporary is None else Path(temporary.name)  # type: ignore[arg-type]
@@ -284,11 +292,19 @@ def _same_recipe(path: Path, recipe: dict[str, Any]) -> None:
     for table in ("method", "numbers", "training"):
         if found[table] != recipe[table]:
             raise InputError(
-                f"{path} already holds a run of another recipe ({table}: {found[table]}, asked for {recipe[table]}); "
+                f"{path} already holds a run of another recipe ({_unlike(table, found[table], recipe[table])}); "
                 f"choose another folder or delete it"
             )
     if found["data"]["fingerprint"] != recipe["data"]["fingerprint"]:
         raise InputError(f"{path} already holds a run on other data; choose another folder or delete it")
+
+
+def _unlike(table: str, there: Any, here: Any) -> str:
+    """What differs, each with both values."""
+    if not isinstance(there, dict):
+        return f"{table}={there!r} there, {here!r} asked for"
+    keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+    return "; ".join(f"{key}={there.get(key)!r} there, {here.get(key)!r} asked for" for key in keys)
 
 
 def _write(folder: Path, method: Method, catalog: Catalog, recipe: dict[str, Any]) -> None:

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 import recloom
+from recloom import methods
 from recloom.errors import InputError
+from recloom.training import evaluate
 from recloom.training.evaluate import with_noise
 
 QUICK = {"dim": 16, "length": 12, "epochs": 2, "batch_size": 64, "precision": "fp32"}
@@ -65,6 +67,9 @@ def test_other_data_is_refused_unless_told(saved, make_cycle_log):
     with pytest.raises(InputError, match="fingerprint"):
         run.evaluate(data=other)
     assert run.evaluate(data=other, any_data=True).metrics()["HR@10"] >= 0
+    renamed = recloom.prepare(make_cycle_log().with_columns(pl.col("item_id") + 1000), min_user=0, min_item=0)
+    with pytest.raises(InputError, match="other items"):
+        run.evaluate(data=renamed, any_data=True)
     smaller = recloom.prepare(make_cycle_log(n_items=20), min_user=0, min_item=0)
     with pytest.raises(InputError, match="20"):
         run.evaluate(data=smaller, any_data=True)
@@ -210,3 +215,41 @@ def test_a_run_says_where_it_was_trained_and_keeps_the_commits_of_all_its_proces
     assert environment.environment(first)["commits"] == ["abc", "def*"]
     monkeypatch.setattr(environment, "code_version", lambda: {"commit": None, "dirty": None})
     assert "commits" not in environment.environment()
+
+
+def test_users_of_other_data_are_new_unless_all_ids_are_the_same(make_cycle_log):
+    log = make_cycle_log()
+    data = recloom.prepare(log, min_user=0, min_item=0)
+    run = recloom.train("bpr-mf", data, progress=False, dim=8, length=10, epochs=3)
+    turned = recloom.prepare(log.with_columns(-pl.col("user_id")), min_user=0, min_item=0)
+    assert turned.fingerprint != data.fingerprint
+    found = run.evaluate(data=turned, any_data=True)
+    new = evaluate(run.method, turned, known_users=False)
+    assert (found.ranks == new.ranks).all() and (evaluate(run.method, turned).ranks != new.ranks).any()
+    grown = recloom.prepare(make_cycle_log(seed=1), min_user=0, min_item=0)
+    assert grown.fingerprint != data.fingerprint and grown.user_ids.tolist() == data.user_ids.tolist()
+    found = run.evaluate(data=grown, any_data=True)
+    assert (found.ranks == evaluate(run.method, grown).ranks).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "message"),
+    [
+        ("bpr-mf", {"length": 0}, "length=0: at least 1"),
+        ("bpr-mf", {"length": 1}, "length=1: at least 2"),
+        ("sasrec", {"length": -3}, "length=-3: at least 1"),
+        ("bert4rec", {"heads": 0}, "heads=0"),
+        ("hgn", {"dim": -1}, "dim=-1"),
+        ("ncf", {"dropout": 1.5}, "dropout=1.5 must be"),
+        ("autoint", {"dropout": 1.0}, "dropout=1.0 must be"),
+        ("ncf", {"hidden": 4, "layers": 4}, "hidden=4, layers=4"),
+        ("sasrec", {"lr": -1.0}, "lr=-1.0"),
+        ("bpr-mf", {"regularisation": -1.0}, "regularisation=-1.0"),
+        ("s3rec-mip", {"sp_weight": -1.0}, "sp_weight=-1.0"),
+        ("gru4recplus", {}, "did you mean 'gru4rec\\+'"),
+        ("BPRMF", {}, "did you mean 'bpr-mf'"),
+    ],
+)
+def test_arguments_out_of_range_are_named(cycle, name, numbers, message):
+    with pytest.raises(InputError, match=message):
+        methods.build(name, cycle.catalog, **numbers)

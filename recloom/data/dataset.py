@@ -79,6 +79,11 @@ class Dataset:
         found.update(json.dumps([self.catalog.fingerprint(), split.name], sort_keys=True).encode())
         return found.hexdigest()
 
+    @cached_property
+    def users_fingerprint(self) -> str:
+        """A hash of the user ids, by their order."""
+        return hashlib.blake2b(json.dumps(self.user_ids.tolist()).encode(), digest_size=16).hexdigest()
+
     def identity(self) -> dict[str, Any]:
         """What a result says of its data: fingerprint, counts and the name of the split."""
         return {
@@ -97,7 +102,9 @@ class Dataset:
         """
         place = int(self._users.places([user])[0])
         if place < 0:
-            raise InputError(f"user {user!r} is not in the data ({self.n_users:,} users, such as {self.user_ids[0]!r})")
+            raise InputError(
+                f"user {user!r} is not in the data ({self.n_users:,} users, such as {self.user_ids[:1].tolist()[0]!r})"
+            )
         return place
 
     def describe(self) -> dict[str, Any]:

@@ -49,11 +49,17 @@ class ActionsWithNegatives:
     Args:
         n_items: size of the catalogue.
         negatives: uniform items outside of the action's row, drawn for each action.
+        length: of the rows; those of one input would hold actions twice.
+
+    Raises:
+        InputError: no negatives, rows of one input.
     """
 
-    def __init__(self, n_items: int, negatives: int) -> None:
+    def __init__(self, n_items: int, negatives: int, length: int) -> None:
         if negatives < 1:
             raise InputError(f"negatives={negatives}: at least 1 is needed")
+        if length < 2:
+            raise InputError(f"length={length}: at least 2 is needed, so that rows hold every action once")
         self.n_items, self.negatives = n_items, negatives
 
     def __call__(self, batch: SequenceBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

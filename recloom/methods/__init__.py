@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -75,11 +76,19 @@ METHODS: dict[str, Callable[..., list[Stage]]] = {
 }
 
 
+AT_LEAST_ONE = {
+    *("dim", "hidden", "layers", "heads", "length", "negatives", "targets", "recent", "copies", "steps", "intents"),
+    *("horizontal", "vertical", "batch_size", "pretrain_batch_size", "patience"),
+}
+AT_LEAST_ZERO = {"epochs", "pretrain_epochs", "weight_decay", "regularisation", "slots"}
+
+
 def get_build(name: str) -> Callable[..., list[Stage]]:
     """The `build` of a method by name; an `InputError` names the closest ones."""
     if name not in METHODS:
-        close = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        plain = {re.sub(r"\W", "", found.replace("+", "plus")): found for found in METHODS}
+        close = difflib.get_close_matches(re.sub(r"\W", "", name.lower().replace("+", "plus")), plain, n=1)
+        hint = f"did you mean {plain[close[0]]!r}? " if close else ""
         raise InputError(f"method {name!r} is not known; {hint}The methods are {', '.join(METHODS)}")
     return METHODS[name]
 
@@ -107,10 +116,25 @@ def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
         if isinstance(default, (bool, int, float, str)) and not _fits(value, default):
             wanted = type(default).__name__
             raise InputError(f"{name}: {key}={value!r} should be a {wanted}, like its default {default!r}")
+        _check_range(name, key, value)
     stages = get_build(name)(catalog, **numbers)
     for stage in stages:
         stage.method.name = name
     return stages
+
+
+def _check_range(name: str, key: str, value: Any) -> None:
+    """What an argument of this name must keep in any method; each checks for itself what else it asks."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    if key in AT_LEAST_ONE and value < 1:
+        raise InputError(f"{name}: {key}={value}: at least 1 is needed")
+    if key.endswith("dropout") and not 0 <= value < 1:
+        raise InputError(f"{name}: {key}={value} must be at least 0 and below 1")
+    if (key in AT_LEAST_ZERO or key.endswith("_weight")) and value < 0:
+        raise InputError(f"{name}: {key}={value} must be at least 0")
+    if key == "lr" and value <= 0:
+        raise InputError(f"{name}: lr={value} must be above 0")
 
 
 def _fits(value: Any, default: Any) -> bool:

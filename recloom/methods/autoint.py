@@ -86,7 +86,7 @@ class AutoInt(Method):
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(None, length=length, make_optimizer=make_optimizer)
-        self.actions, self.dropout = ActionsWithNegatives(catalog.n_items, negatives), dropout
+        self.actions, self.dropout = ActionsWithNegatives(catalog.n_items, negatives, length), dropout
         self.users = UserEmbedding(catalog.n_users, dim)
         self.items: ItemEmbedder = items or IdEmbedding(catalog, dim)
         own = AttributeEmbedding(catalog, dim) if catalog.n_attributes and attributes is None else attributes

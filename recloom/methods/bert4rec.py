@@ -3,11 +3,13 @@
 Paper: Sun et al., BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer, CIKM
 2019.
 
-Departures: a row is masked anew every time it is seen, where the authors' code writes ten masked copies and one with
-the last item alone hidden; the latter is `last_share`, 1 in 11. The number hidden is rounded down and at least one (the
-code rounds). The optimiser is Adam at a constant rate without decay of weights (the code: 1e-4 falling linearly over
-400,000 steps, weight decay .01); gradients are clipped at norm 5 as in the code. It learns several times slower than a
-model with a target at every position: give it time (`epochs`, `patience`) before comparing it.
+Departures: positions count from the newest item, as in S3-Rec's family (`positions="from_start"`: from the oldest, as
+in the authors' rows, padded on the right); rows of a long history begin half of `length` apart (`step`; the authors' a
+tenth on Beauty). A row is masked anew every time it is seen, where the authors' code writes ten masked copies and one
+with the last item alone hidden; the latter is `last_share`, 1 in 11. The number hidden is rounded down and at least one
+(the code rounds). The optimiser is Adam at a constant rate without decay of weights (the code: 1e-4 falling linearly
+over 400,000 steps, weight decay .01); gradients are clipped at norm 5 as in the code. It learns several times slower
+than a model with a target at every position: give it time (`epochs`, `patience`) before comparing it.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ class BERT4Rec(Method):
         precision: of the softmax's products; see `NextItem`.
     """
 
+    bias_columns = 1
+
     def __init__(
         self,
         backbone: Backbone,
@@ -53,13 +57,13 @@ class BERT4Rec(Method):
         precision: str = "auto",
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
+        if backbone.encoder.length < 2:
+            raise InputError("length=1 leaves no room for the mask behind the last item; choose at least 2")
         super().__init__(backbone, length=backbone.encoder.length - 1, make_optimizer=make_optimizer)
         backbone.encoder.require("bidirectional")
         for name, value in (("mask_share", mask_share), ("last_share", last_share)):
             if not 0 <= value <= 1:
                 raise InputError(f"{name}={value} must lie in 0..1")
-        if backbone.encoder.length < 2:
-            raise InputError("length=1 leaves no room for the mask behind the last item; choose at least 2")
         dim = backbone.encoder.dim
         self.mask_share, self.last_share, self.precision = mask_share, last_share, precision
         product_dtype(precision, torch.device("cpu"))

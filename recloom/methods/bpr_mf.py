@@ -5,8 +5,8 @@ Paper: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback,
 Departures: Adam over batches of whole histories, every action once an epoch against uniform items outside its row,
 instead of single bootstrapped triples. No item biases unless `biases=True`. A user who was not trained is folded in
 from the given history: with the items fixed, the vector that gives these items the score 1 and all others 0 in the
-least squares, the latter with the weight `others`, drawn to the mean user by `ridge` (the mean user where a history is
-empty). The same is not done for users who were trained.
+least squares, biases included, all others with the weight `others`, drawn to the mean user by `ridge`. The same is not
+done for users who were trained.
 """
 
 from __future__ import annotations
@@ -56,12 +56,13 @@ class BPRMF(Method):
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(None, length=length, make_optimizer=make_optimizer)
-        self.actions, self.regularisation = ActionsWithNegatives(catalog.n_items, negatives), regularisation
+        self.actions, self.regularisation = ActionsWithNegatives(catalog.n_items, negatives, length), regularisation
         self.others, self.ridge = others, ridge
         std = (2 / (catalog.n_rows + dim)) ** 0.5
         self.users = UserEmbedding(catalog.n_users, dim, (2 / (max(catalog.n_users, 1) + dim)) ** 0.5)
         self.items = nn.Parameter(torch.randn(catalog.n_rows, dim) * std)
         self.biases = nn.Parameter(torch.zeros(catalog.n_rows)) if biases else None
+        self.bias_columns = int(biases)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         rows, items, drawn = self.actions(batch, self.generator)
@@ -75,7 +76,7 @@ class BPRMF(Method):
         return self.total({"norms": self.regularisation}, ranked=ranked, norms=norms / len(items))
 
     def queries(self, batch: SequenceBatch) -> Tensor:
-        users, new = self.users(batch.users), batch.users < 0
+        users, new = self.users(batch.users), ~self.users.knows(batch.users)
         if bool(new.any()):
             users = torch.where(new[:, None], self.fold_in(batch.items), users)
         return self._with_bias(users, torch.ones(len(users), device=self.device))[:, None]
@@ -87,9 +88,12 @@ class BPRMF(Method):
         """Vectors of new users from their histories, `(batch, length)` -> `(batch, dim)`."""
         real = self.items[1:-1]
         vectors = F.embedding(items, self.items) * (items != PAD)[..., None]
-        mean, unit = self.users.weight.mean(0), torch.eye(real.shape[1], dtype=real.dtype, device=real.device)
+        mean, unit = self.users.mean(), torch.eye(real.shape[1], dtype=real.dtype, device=real.device)
         matrix = vectors.transpose(1, 2) @ vectors + self.others * real.t() @ real + self.ridge * unit
-        return torch.linalg.solve(matrix, vectors.sum(1) + self.ridge * mean)
+        wanted = vectors.sum(1) + self.ridge * mean
+        if self.biases is not None:
+            wanted = wanted - (vectors * self.biases[items][..., None]).sum(1) - self.others * self.biases[1:-1] @ real
+        return torch.linalg.solve(matrix, wanted)
 
     def _with_bias(self, vectors: Tensor, last: Tensor | None) -> Tensor:
         return vectors if self.biases is None or last is None else torch.cat([vectors, last[:, None]], 1)

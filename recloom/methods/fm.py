@@ -42,6 +42,8 @@ class FactorizationMachine(Method):
         negatives: items drawn for each action.
     """
 
+    bias_columns = 2
+
     trained: Tensor
 
     def __init__(
@@ -55,7 +57,7 @@ class FactorizationMachine(Method):
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(None, length=length, make_optimizer=make_optimizer)
-        self.n_items, self.actions = catalog.n_items, ActionsWithNegatives(catalog.n_items, negatives)
+        self.n_items, self.actions = catalog.n_items, ActionsWithNegatives(catalog.n_items, negatives, length)
         self.bias = nn.Parameter(torch.zeros(()))
         self.users, self.user_weights = UserEmbedding(catalog.n_users, dim, std), UserEmbedding(catalog.n_users, 1, 0)
         self.items = nn.Parameter(torch.randn(catalog.n_rows, dim) * std)

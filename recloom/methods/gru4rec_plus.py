@@ -6,7 +6,7 @@ Departures: the network is that of `gru4rec`, with one table for input and outpu
 Rows are whole histories in batches of like length instead of session-parallel ones that carry a state on, so the
 negatives of a target are the targets of the other histories of its batch, at all positions, and `samples` more, drawn
 once a batch with probability `count ** alpha`; an item that stands there several times is scored once and counts as
-often. What a history itself looks for, there or later, is no negative of its positions. Losses are means over targets
+often. What a user looks for anywhere in the batch is no negative of the user's positions. Losses are means over targets
 and the optimiser is Adam (sums and Adagrad with momentum in the authors' code). `elu` is the slope of the last
 activation below 0, which leaves the order of items as it is; 0 means none.
 """
@@ -86,20 +86,21 @@ class GRU4RecPlus(Method):
         drawn = targets[:0] if self.popular is None else self.popular.draw(self.samples, self.generator)
         others, place, counts = torch.cat([targets, drawn]).unique(return_inverse=True, return_counts=True)
         right = place[: len(targets)]
+        whose = batch.users.unique(return_inverse=True)[1][rows]
         own = torch.zeros(len(batch), len(others), dtype=torch.bool, device=rows.device)
-        own[rows, right] = True
-        ranked = ~own.all(1)[rows]  # targets that there is something to rank above
-        rows, columns, right = rows[ranked], columns[ranked], right[ranked]
+        own[whose, right] = True
+        ranked = ~own.all(1)[whose]  # targets that there is something to rank above
+        rows, columns, right, whose = rows[ranked], columns[ranked], right[ranked], whose[ranked]
         scores = self.activate(states[rows, columns] @ F.embedding(others, self.backbone.items.table()).t())
         if not len(rows):
             return self.total(ranked=scores.sum() * 0.0)
         if self.logq and self.popular is not None:
             scores = scores - self.logq * self.popular.log_probabilities[others]
-        good, bad = scores.gather(1, right[:, None])[:, 0], scores.masked_fill(own[rows], top_gains.LEFT_OUT)
+        good, bad = scores.gather(1, right[:, None])[:, 0], scores.masked_fill(own[whose], top_gains.LEFT_OUT)
         return self.total(ranked=self.ranked(good, bad, counts.log()))
 
     def activate(self, scores: Tensor) -> Tensor:
-        return F.elu(scores, self.elu) if self.elu else scores
+        return F.elu(scores, self.elu) if self.elu and self.loss != "softmax" else scores
 
     def ranked(self, good: Tensor, bad: Tensor, log_counts: Tensor) -> Tensor:
         """The loss of `(n,)` right and `(n, k)` wrong scores; see `top_gains`."""

@@ -4,9 +4,10 @@ Paper: Ma et al., Hierarchical Gating Networks for Sequential Recommendation, KD
 
 Departures: every position of a history predicts its next `targets` items, in batches of histories, as the authors'
 windows of L items and T targets do one by one. Places before the start of a history have no share in the sums (in the
-authors' code a zero vector with an open gate). Negatives are drawn anew each time, outside the row. The loss is a mean
-and the L2 term Adam's `weight_decay`, 1e-6: the code's 1e-3 stands beside a sum over the batch; beside a mean it would
-be thousands of times as strong. A user who was not trained is the mean of the users.
+authors' code a zero vector with an open gate). Negatives are drawn anew each time, outside the row instead of outside
+all that the user did in training. The loss is a mean and the L2 term Adam's `weight_decay`, 1e-6: the code's 1e-3
+stands beside a sum over the batch; beside a mean it would be thousands of times as strong. A user who was not trained
+is the mean of the users.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class HGN(Method):
         targets: how many next items each position predicts (T).
         length: items of a history in a training row.
     """
+
+    bias_columns = 1
 
     def __init__(
         self,

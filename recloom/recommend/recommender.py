@@ -75,7 +75,8 @@ class Recommender:
                 rows are not in the order of time, `timestamp`; or `Histories`. Ids that were never seen are ignored
                 and counted; a history without any known item gets the most popular items.
             k: how many items; fewer come back where no more may be recommended.
-            user_ids: an id for each history of a list; the number of the history if None.
+            user_ids: an id for each history of a list; the number of the history if None. They name the rows, and
+                whom `allow` and `deny` mean; nobody is recognised by them (`Run.recommend(users=...)` does that).
             filter_seen: leave out every item of the whole history, not only of the part that the method reads.
             allow, deny: item ids for everybody, or a dict from user id to item ids. Unknown ids are ignored and
                 counted; an allow-list of unknown ids only is an error.
@@ -140,7 +141,8 @@ class Recommender:
         if cold and not self.method.scores_cold_items:
             raise InputError(
                 f"cold: {self.search.name} does not score items by their attributes, so it knows nothing of items "
-                f"without actions in training; train sasrec-f with scored_by='items', or leave cold out"
+                f"without actions in training; train a method that does on data with attributes (sasrec-f with "
+                f"scored_by='items', loom, fm, autoint), or leave cold out"
             )
         limits = read_restrictions(allow, deny, self.catalog)
         if cold:

@@ -92,10 +92,15 @@ class VectorSearch:
             raise InputError(f"{self.name}: queries are {queries.shape[-1]} wide, the catalogue {self.table.shape[0]}")
         self.intents = queries.shape[1]
 
+    @property
+    def vectors(self) -> Tensor:
+        """`(dim, n_items)`: the table without the columns that are no part of an item's vector."""
+        return self.table[: len(self.table) - getattr(self.method, "bias_columns", 0)]
+
     @cached_property
     def lengths(self) -> Tensor:
         """`(n_items,)` length of each item's vector; 1 for the zero vector."""
-        lengths = self.table.norm(dim=0)
+        lengths = self.vectors.norm(dim=0)
         return torch.where(lengths > 0, lengths, 1.0)
 
     def candidates(self, items: Tensor | None) -> Tensor:

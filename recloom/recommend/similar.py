@@ -22,7 +22,8 @@ def similar_items(search: VectorSearch | ScoreSearch, labels: Labels, item: Any,
         raise InputError(
             f"{search.name} ranks by scores and has no item vectors; similar items need a method of vectors"
         )
-    if search.table.shape[0] < 2:
+    vectors = search.vectors
+    if len(vectors) < 2:
         raise InputError(
             f"{search.name} knows one number an item, which tells nothing of how items are alike; "
             "similar items need a method that learns vectors, such as sasrec"
@@ -30,8 +31,8 @@ def similar_items(search: VectorSearch | ScoreSearch, labels: Labels, item: Any,
     index = int(labels.catalog.encode([item])[0])
     if not index:
         raise InputError(f"item {item!r} is not in the catalogue{_close(labels, item)}")
-    unit = search.table[:, index - 1] / search.lengths[index - 1]
-    cosine = ((unit @ search.table) / search.lengths)[None]
+    unit = vectors[:, index - 1] / search.lengths[index - 1]
+    cosine = ((unit @ vectors) / search.lengths)[None]
     cosine[0, index - 1] = -torch.inf
     values, columns = best(cosine, min(k, len(search.lengths) - 1))
     return pl.DataFrame(

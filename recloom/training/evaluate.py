@@ -37,6 +37,7 @@ def evaluate(
     candidates: NDArray[np.int32] | None = None,
     name: str | None = None,
     insert_noise: float = 0.0,
+    known_users: bool = True,
 ) -> Evaluation:
     """Evaluate a method on one part of a data set under one protocol.
 
@@ -51,6 +52,7 @@ def evaluate(
         name: of the method in errors and tables.
         insert_noise: random items at random places of what the method reads, for each item that it reads, drawn by
             `seed` (MCLRec's figure 7). What is ranked stays the same.
+        known_users: the users are those the method was trained on; else all of them are new to it.
 
     Raises:
         InputError: an unknown part or protocol, noise outside 0..1.
@@ -68,6 +70,8 @@ def evaluate(
     for rows, batch in query_batches(data, part, method.length, 1024 if by_vectors else 256):
         if insert_noise:
             batch = SequenceBatch(batch.users, with_noise(batch.items, insert_noise, method.length, data.n_items, draw))
+        if not known_users:
+            batch = SequenceBatch(torch.full_like(batch.users, -1), batch.items)
         batch = batch.to(method.device)
         if by_vectors:
             evaluator.add_queries(rows, method.queries(batch), batch.items, method.seen_terms(batch))

@@ -18,6 +18,7 @@ from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData
 from recloom.errors import InputError
+from recloom.nn.users import UserEmbedding
 from recloom.training.callbacks import AverageWeights, ProgressBar, ReleaseMemory, SeedEveryEpoch, Validate
 from recloom.training.method import Method
 from recloom.training.stage import Stage
@@ -95,6 +96,9 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
         corrupt=options.corrupt,
         draw_seed=options.seed,
     )
+    for part in stage.method.modules():
+        if isinstance(part, UserEmbedding):
+            part.train_only(torch.from_numpy(module.windows.users))
     keep = ModelCheckpoint(
         folder,
         filename="best-{epoch}",

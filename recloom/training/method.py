@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
+from recloom.errors import InputError
 from recloom.training.backbone import Backbone
 from recloom.training.optimizers import MakeOptimizer, adam
 
@@ -29,11 +30,13 @@ class Method(L.LightningModule, ABC):
         make_optimizer: applied to all parameters by `configure_optimizers`.
 
     Attributes:
+        bias_columns: how many columns at the end of `catalogue` are no part of an item's vector, such as its bias.
         name: what messages call it: its entry in `METHODS`, or its class where it was built by hand.
         generator: source of all random draws in views and samplers, seeded anew every epoch.
     """
 
     ranks_by: ClassVar[str] = "vectors"
+    bias_columns: int = 0
     backbone: Backbone
 
     def __init__(
@@ -46,8 +49,10 @@ class Method(L.LightningModule, ABC):
         super().__init__()
         if backbone is not None:
             self.backbone = backbone
-            length = length or backbone.encoder.length
-        self.length, self.name = length or 1, type(self).__name__
+            length = backbone.encoder.length if length is None else length
+        self.length, self.name = 1 if length is None else length, type(self).__name__
+        if self.length < 1:
+            raise InputError(f"length={length}: at least 1 is needed")
         self.make_optimizer = make_optimizer or adam()
         self._generator: torch.Generator | None = None
         self._totals: dict[str, Tensor] = {}

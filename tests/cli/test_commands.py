@@ -192,6 +192,10 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     assert {row["method"] for row in found["leaderboard"]} == {"pop", "sasrec"} and found["baseline"] == "pop"
     table = (tmp_path / "out" / "leaderboard.md").read_text()
     assert "| sasrec |" in table and "full-mask" in table and "parameters" in table
+    assert {row["method"]: row["selected_by"] for row in found["leaderboard"]} == {
+        "pop": "",
+        "sasrec": "NDCG@10 full-mask",
+    }
     run = recloom.load(tmp_path / "out" / "sasrec" / "seed-1")
     assert found["recipes"]["sasrec"]["numbers"]["dim"] == 8 and found["data"]["users"] == run.data().n_users
     assert found["recipes"]["sasrec"]["environment"] == run.recipe["environment"]
@@ -214,6 +218,13 @@ def test_compare_varies_an_argument(call, place, tmp_path):
     assert rows["sasrec dim=4"]["parameters"] < rows["sasrec dim=8"]["parameters"]
     kept = recloom.load(tmp_path / "out" / "sasrec-dim=4" / "seed-1").recipe["numbers"]
     assert kept["dim"] == 4 and kept["length"] == 10
+
+
+@pytest.mark.parametrize(("metric", "protocol"), [("Recall@10", "full-mask"), ("popularity@10", "sample-99")])
+def test_compare_knows_a_metric_that_nothing_will_have(place, metric, protocol, tmp_path):
+    with pytest.raises(recloom.InputError, match="NDCG@10"):
+        recloom.compare(place / "data", ["pop", "sasrec"], metric=metric, protocol=protocol, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_compare_knows_a_wrong_argument_before_it_trains(place, tmp_path):

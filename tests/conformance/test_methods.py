@@ -9,9 +9,11 @@ import torch
 
 import recloom
 from recloom import methods
-from recloom.data.batch import SequenceBatch
-from recloom.data.module import query_batches
+from recloom.data.batch import SequenceBatch, gather
+from recloom.data.module import SequenceData, query_batches
+from recloom.data.windows import sliding
 from recloom.errors import InputError
+from recloom.nn.users import UserEmbedding
 from recloom.training.callbacks import Validate
 
 QUICK = {
@@ -181,3 +183,18 @@ def test_every_evaluation_protocol_runs(run):
     for protocol in ("full-mask", "full-open"):
         values = run.evaluate(protocol=protocol).metrics()
         assert 0 <= values["HR@10"] <= 1 and np.isfinite(list(values.values())).all()
+
+
+def test_users_left_out_of_training_are_served_as_new_ones(name, data):
+    """Of `--share`, and of a split by time, where some have no action before the cut."""
+    one_epoch = numbers(name, epochs=1, pretrain_epochs=1)
+    run = recloom.train(name, data, share=0.5, progress=False, **one_epoch)
+    trained = SequenceData(data, sliding, length=12, share=0.5, draw_seed=1).windows.users
+    left_out = np.setdiff1d(np.arange(data.n_users), trained)[:20]
+    own, users = gather(data.sequences.items, *(data.split.test.start[left_out] + n for n in (0, 5))), {}
+    with torch.no_grad():
+        for who in (torch.from_numpy(left_out), torch.full((20,), -1), torch.from_numpy(trained[:20])):
+            users[int(who[0])] = run.method.score(SequenceBatch(who, torch.from_numpy(own)), torch.arange(1, 31))
+    torch.testing.assert_close(users[int(left_out[0])], users[-1])
+    knows_users = any(isinstance(part, UserEmbedding) for part in run.method.modules())
+    assert knows_users != torch.allclose(users[int(trained[0])], users[-1])

@@ -83,6 +83,30 @@ def test_no_more_pairs_at_once_than_memory_is_meant_for(cycle, shape, monkeypatc
     assert max(sizes) <= 7 and sum(sizes) == 3 * shape[-1]
 
 
+def test_the_loss_by_a_loop_and_an_item_never_trained_on_is_its_attributes(cycle_with_attributes):
+    method = build(cycle_with_attributes, negatives=2)
+    method.trained[9] = False
+    batch = SequenceBatch(torch.tensor([3, 0]), torch.tensor([[1, 2], [5, 0]]), torch.tensor([[2, 9], [6, 0]]))
+    method.generator.manual_seed(5)
+    rows, items, drawn = method.actions(batch, method.generator)
+    method.generator.manual_seed(5)
+    found, losses = method.training_step(batch, 0), []
+    assert items.tolist() == [1, 2, 9, 5, 6]
+
+    def score(user, item):
+        own = method.items.table()[item] * (item != 9)
+        fields = torch.stack([method.users.weight[user], own, method.attributes(torch.tensor(item))])[None]
+        for layer in method.layers:
+            fields = layer(fields)
+        return method.read(fields.flatten())[0]
+
+    for row, item, others in zip(rows.tolist(), items.tolist(), drawn.tolist(), strict=True):
+        user = batch.users[row]
+        losses.append(-torch.sigmoid(score(user, item)).log())
+        losses[-1] = losses[-1] - sum((1 - torch.sigmoid(score(user, other))).log() for other in others)
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+
+
 def test_without_attributes_there_are_two_fields(cycle, cycle_with_attributes):
     assert build(cycle).read.in_features == 16 and build(cycle_with_attributes).read.in_features == 24
     assert not build(cycle).scores_cold_items and build(cycle_with_attributes).scores_cold_items

@@ -80,3 +80,8 @@ def test_what_does_not_fit_is_refused(cycle):
     for numbers, message in (({"mask_share": 1.5}, "mask_share=1.5"), ({"length": 1}, "length=1")):
         with pytest.raises(InputError, match=message):
             make(cycle.catalog, **numbers)
+
+
+def test_gradients_are_clipped_as_in_the_authors_code(cycle):
+    (stage,) = methods.build("bert4rec", cycle.catalog, dim=8, length=8)
+    assert stage.gradient_clip == 5.0 and stage.counted == "items"

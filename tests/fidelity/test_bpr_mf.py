@@ -62,6 +62,18 @@ def test_folding_in_solves_the_least_squares(cycle):
     )
 
 
+def test_folding_in_counts_the_biases(cycle):
+    torch.manual_seed(1)
+    method = make(cycle.catalog, others=0.2, ridge=0.3, biases=True)
+    real, biases = method.items[1:-1], method.biases
+    vector = method.fold_in(torch.tensor([[4, 7, 0]]))[0].detach().requires_grad_()
+    cost = sum((1 - vector @ method.items[i] - biases[i]) ** 2 for i in (4, 7))
+    cost = cost + 0.2 * (real @ vector + biases[1:-1]).square().sum()
+    cost = cost + 0.3 * (vector - method.users.weight.mean(0)).square().sum()
+    (gradient,) = torch.autograd.grad(cost, vector)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-10, rtol=0)
+
+
 def test_disjoint_blocks_are_ranked_perfectly_for_known_and_new_users():
     draw = np.random.default_rng(0)
     rows = [(user, user % 2 * 100 + int(item)) for user in range(200) for item in draw.permutation(12)[:10]]

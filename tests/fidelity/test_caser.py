@@ -83,6 +83,19 @@ def test_a_state_predicts_the_next_targets_and_no_more(cycle):
     torch.testing.assert_close(method.training_step(batch, 0), wanted)
 
 
+def test_by_default_one_negative_a_target_by_bce(cycle, monkeypatch):
+    method = make(cycle.catalog, targets=1)
+    batch = SequenceBatch(torch.tensor([4]), torch.tensor([[3, 8]]), torch.tensor([[8, 2]]))
+    monkeypatch.setattr(
+        "recloom.objectives.next_item.uniform_outside", lambda rows, shape, n, draw: torch.tensor([[[20], [21]]])
+    )
+    states, table, losses = method.backbone(batch.items)[0], method.catalogue(), []
+    for at, good, bad in ((0, 8, 20), (1, 2, 21)):
+        asked = torch.cat([states[at], method.users.weight[4], torch.ones(1)])
+        losses.append(-torch.sigmoid(table[good] @ asked).log() - (1 - torch.sigmoid(table[bad] @ asked)).log())
+    torch.testing.assert_close(method.training_step(batch, 0), torch.stack(losses).mean())
+
+
 def test_the_user_and_the_bias_count(cycle):
     method = make(cycle.catalog)
     one, two = (

@@ -113,7 +113,7 @@ def test_the_loss_is_bce_of_every_action_against_its_negatives():
 
 def test_every_action_of_a_history_counts_once(cycle):
     windows = SequenceData(cycle, sliding, length=3).windows
-    actions, generator = ActionsWithNegatives(cycle.n_items, 1), torch.Generator()
+    actions, generator = ActionsWithNegatives(cycle.n_items, 1, 3), torch.Generator()
     batches = TrainingBatches(cycle.sequences.items, windows, batch_size=64)
     counted = torch.cat([actions(batch, generator)[1] for batch in batches])
     found = torch.bincount(counted, minlength=32)[1:-1]

@@ -111,3 +111,33 @@ def test_what_does_not_fit_is_refused(cycle):
     for numbers, message in (({"loss": "max"}, "loss='max'"), ({"logq": 1.0}, "logq"), ({"samples": -1}, "samples=-1")):
         with pytest.raises(InputError, match=message):
             methods.build("gru4rec+", cycle.catalog, **numbers)
+
+
+def caught(method, batch, monkeypatch):
+    found = {}
+    monkeypatch.setattr(method, "ranked", lambda good, bad, log: found.update(good=good, bad=bad) or good.sum())
+    method.training_step(batch, 0)
+    return found
+
+
+def test_softmax_has_no_elu_and_takes_off_the_chance_of_being_drawn(cycle, monkeypatch):
+    options = {"dim": 4, "samples": 3, "dropout": 0.0, "loss": "softmax", "logq": 0.5}
+    method = methods.build("gru4rec+", cycle.catalog, **options)[0].method
+    method.on_fit_start()
+    method.popular.draw = lambda n, generator: torch.tensor([5, 1, 2])
+    batch = SequenceBatch(torch.arange(2), torch.tensor([[3, 8], [6, 0]]), torch.tensor([[8, 7], [8, 0]]))
+    found = caught(method, batch, monkeypatch)
+    table, states = method.backbone.items.table(), method.backbone(batch.items)
+    chances = method.popular.probabilities
+    for row, (at, target) in enumerate(zip([(0, 0), (0, 1), (1, 0)], [8, 7, 8], strict=True)):
+        wanted = (states[at] @ table[target]).item() - 0.5 * math.log(chances[target])
+        assert found["good"][row].item() == pytest.approx(wanted, rel=1e-5)
+        wanted = (states[at] @ table[1]).item() - 0.5 * math.log(chances[1])  # 1 comes first among 1, 2, 5, 7, 8
+        assert found["bad"][row, 0].item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_rows_of_one_user_are_no_negatives_of_each_other(cycle, monkeypatch):
+    method = methods.build("gru4rec+", cycle.catalog, dim=4, samples=0, windows="prefixes")[0].method
+    items, targets = torch.tensor([[3, 8], [3, 0], [6, 0]]), torch.tensor([[0, 5], [8, 0], [1, 0]])
+    found = caught(method, SequenceBatch(torch.tensor([4, 4, 2]), items, targets), monkeypatch)
+    assert (found["bad"] == LEFT_OUT).tolist() == [[False, True, True], [False, True, True], [True, False, False]]

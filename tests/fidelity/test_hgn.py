@@ -61,6 +61,25 @@ def test_open_gates_give_the_mean(cycle):
     torch.testing.assert_close(asked, vectors.mean(0) + vectors.sum(0))
 
 
+def test_the_loss_is_bpr_over_the_next_targets_of_every_position(cycle, monkeypatch):
+    method, users = make(cycle.catalog, targets=2), [4, 1]
+    items, targets = torch.tensor([[3, 8, 2], [6, 0, 0]]), torch.tensor([[8, 2, 5], [1, 0, 0]])
+    drawn = iter(([[9, 10, 11], [12, 0, 0]], [[20, 21, 0], [0, 0, 0]]))
+    monkeypatch.setattr(
+        "recloom.objectives.next_item.uniform_outside",
+        lambda rows, shape, n, draw: torch.tensor(next(drawn))[..., None],
+    )
+    found, ahead = method.training_step(SequenceBatch(torch.tensor(users), items, targets), 0), []
+    for places in ([(0, 0, 8, 9), (0, 1, 2, 10), (0, 2, 5, 11), (1, 0, 1, 12)], [(0, 0, 2, 20), (0, 1, 5, 21)]):
+        losses = []
+        for row, at, good, bad in places:
+            asked = sum(slow(method, users[row], items[row, : at + 1].tolist()))
+            good, bad = (method.output[item] @ asked + method.bias[item] for item in (good, bad))
+            losses.append(-torch.log(torch.sigmoid(good - bad)))
+        ahead.append(torch.stack(losses).mean())
+    torch.testing.assert_close(found, torch.stack(ahead).mean())
+
+
 def test_less_than_one_is_refused(cycle):
     for name in ("recent", "targets"):
         with pytest.raises(InputError, match=f"{name}=0"):

@@ -25,6 +25,15 @@ def test_equals_cosines_by_hand(catalog, vectors):
         assert recommender.similar(catalog.item_ids[index - 1], k=3).equals(frame.head(3))
 
 
+def test_columns_that_are_no_vector_do_not_count(catalog, vectors):
+    method = LastItem(vectors)
+    plain = Recommender(method, catalog).similar(catalog.item_ids[0], k=5)
+    wide = LastItem(torch.cat([vectors, torch.rand(len(vectors), 2) * 9], 1))
+    assert not Recommender(wide, catalog).similar(catalog.item_ids[0], k=5).equals(plain)
+    wide.bias_columns = 2
+    assert Recommender(wide, catalog).similar(catalog.item_ids[0], k=5).equals(plain)
+
+
 def test_an_unknown_item_names_close_ones(catalog, vectors):
     recommender = Recommender(LastItem(vectors), catalog)
     with pytest.raises(InputError, match=r"'title 41' is not in the catalogue; did you mean .*Title 41"):
