@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from recloom.data.simulate import Shop, simulate
     from recloom.errors import InputError
     from recloom.run import Run, load, train
+    from recloom.tuning import Range, Tuning, tune
 
 __version__ = "0.1.0"
 
@@ -23,13 +24,16 @@ _HOMES = {
     "Comparison": "recloom.comparison",
     "Dataset": "recloom.data.dataset",
     "InputError": "recloom.errors",
+    "Range": "recloom.tuning",
     "Run": "recloom.run",
     "Shop": "recloom.data.simulate",
+    "Tuning": "recloom.tuning",
     "compare": "recloom.comparison",
     "load": "recloom.run",
     "prepare": "recloom.data.dataset",
     "simulate": "recloom.data.simulate",
     "train": "recloom.run",
+    "tune": "recloom.tuning",
 }
 
 
@@ -48,12 +52,15 @@ __all__ = [
     "Comparison",
     "Dataset",
     "InputError",
+    "Range",
     "Run",
     "Shop",
+    "Tuning",
     "__version__",
     "compare",
     "load",
     "prepare",
     "simulate",
     "train",
+    "tune",
 ]

@@ -24,7 +24,6 @@ from recloom.evaluation import given_candidates
 from recloom.recipes import Recipe, read_recipes
 from recloom.results import write_tables
 from recloom.run import Run, train
-from recloom.start import chosen_stages
 
 FORMAT = 1
 CUTOFFS = (1, 5, 10, 20)
@@ -180,26 +179,13 @@ def summary(entry: dict[str, Any]) -> str:
 def _training(run: Run) -> dict[str, Any]:
     """Epochs and seconds of training, and the validation value that selected the weights (None if nothing did)."""
     history = run.history
-    empty = {"epochs": 0, "train_seconds": 0.0, "valid_seconds": 0.0, "selected": None}
     if history.is_empty():
-        return empty
-    stages = methods.build(run.recipe["method"], run.catalog, **run.recipe["numbers"])
-    stage = chosen_stages(stages, run.recipe["training"].get("stage"), 0)[0][-1]
-    last = history.filter(history["stage"] == history["stage"].max())
-    selected, column = None, f"valid/{stage.monitor}"
-    if column in last.columns:
-        best = last.row(int(last[column].arg_max() or 0), named=True)
-        selected = {
-            "metric": stage.monitor,
-            "protocol": stage.protocol,
-            "value": best[column],
-            "epoch": best["epoch"],
-        }
+        return {"epochs": 0, "train_seconds": 0.0, "valid_seconds": 0.0, "selected": None}
     return {
         "epochs": history.height,
         "train_seconds": round(float(history["train_seconds"].sum()), 1),
         "valid_seconds": round(float(history["valid_seconds"].sum()), 1),
-        "selected": selected,
+        "selected": run.selected,
     }
 
 

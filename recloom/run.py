@@ -60,6 +60,25 @@ class Run:
         frames = [pl.read_csv(file).with_columns(stage=pl.lit(int(file.stem[8:]))) for file in files]
         return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
 
+    @property
+    def selected(self) -> dict[str, Any] | None:
+        """What selected the weights: `metric`, `protocol`, its `value` on validation, `epoch`; None if nothing did."""
+        history = self.history
+        if history.is_empty():
+            return None
+        stages = methods.build(self.recipe["method"], self.catalog, **self.recipe["numbers"])
+        stage = chosen_stages(stages, self.recipe["training"].get("stage"), 0)[0][-1]
+        last, column = history.filter(history["stage"] == history["stage"].max()), f"valid/{stage.monitor}"
+        if column not in last.columns:
+            return None
+        best = last.row(int(last[column].arg_max() or 0), named=True)
+        return {
+            "metric": stage.monitor,
+            "protocol": stage.protocol,
+            "value": best[column],
+            "epoch": best["epoch"],
+        }
+
     def data(self, given: Dataset | str | Path | None = None, *, any_data: bool = False) -> Dataset:
         """The data to evaluate on: what is given, else what the run was trained on.
 

@@ -17,6 +17,7 @@ for command in (
     predict.recommend,
     predict.similar,
     training.compare,
+    training.tune,
     about.methods,
     about.doctor,
     training.reproduce,

@@ -63,6 +63,30 @@ def parse_varied(texts: Sequence[str] | None) -> dict[str, dict[str, list[Any]]]
     return varied
 
 
+def parse_search(texts: Sequence[str] | None) -> dict[str, Any]:
+    """`["dim=32,64", "lr=1e-4..1e-2:log"]` as lists and ranges by argument."""
+    from recloom.tuning import Range
+
+    search: dict[str, Any] = {}
+    for text in texts or ():
+        key, equals, values = text.partition("=")
+        if not (equals and key.isidentifier()):
+            raise InputError(
+                f"--search {text!r} is not of the form key=value,value or key=low..high, such as dropout=0.1..0.6"
+            )
+        if key in search:
+            raise InputError(f"--search {key} is given twice")
+        low, dots, high = values.removesuffix(":log").partition("..")
+        if not dots:
+            search[key] = [parse_value(value) for value in parse_list(values)]
+            continue
+        ends = parse_value(low), parse_value(high)
+        if not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends):
+            raise InputError(f"--search {text!r}: the ends of a range are numbers, such as 0.1..0.6 or 1e-4..1e-2:log")
+        search[key] = Range(*ends, log=values.endswith(":log"))
+    return search
+
+
 def parse_list(text: str) -> list[str]:
     """`"a, b,c"` as `["a", "b", "c"]`; empty parts are left out."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -11,8 +11,8 @@ import recloom
 from recloom.cli import main
 
 COMMANDS = [
-    "prepare", "describe", "train", "evaluate", "recommend", "similar", "compare", "methods", "doctor", "reproduce",
-    "data list", "data get",
+    "prepare", "describe", "train", "evaluate", "recommend", "similar", "compare", "tune", "methods", "doctor",
+    "reproduce", "data list", "data get",
 ]  # fmt: skip
 QUICK = ["dim=16", "length=20", "dropout=0.2", "--epochs", "2", "--no-progress"]
 
@@ -220,6 +220,22 @@ def test_compare_varies_an_argument(call, place, tmp_path):
     assert kept["dim"] == 4 and kept["length"] == 10
 
 
+def test_tune_and_train_with_the_best(call, place, tmp_path):
+    pytest.importorskip("optuna")
+    fixed = ["dim=8", "length=10", "epochs=1", "--no-progress"]
+    search = ["--search", "dropout=0.1..0.3", "--search", "heads=1,2", "--trials", "2", "-o", tmp_path / "tune"]
+    code, out, err = call("tune", "sasrec", place / "data", *fixed, *search)
+    assert code == 0, err
+    assert "trial 1: dropout=0." in err and "best.toml" in out and "score" in out
+    recipe = ["--recipe", tmp_path / "tune" / "best.toml", "-o", tmp_path / "best", "--no-progress"]
+    assert call("train", "sasrec", place / "data", *recipe)[0] == 0
+    code, out, _ = call("tune", "sasrec", place / "data", *fixed, *search, "--json")
+    found = json.loads(out)
+    assert code == 0 and len(found["trials"]) == 2
+    kept = recloom.load(tmp_path / "best").recipe["numbers"]
+    assert {key: kept[key] for key in ("dropout", "heads")} == {key: found["best"][key] for key in ("dropout", "heads")}
+
+
 @pytest.mark.parametrize(("metric", "protocol"), [("Recall@10", "full-mask"), ("popularity@10", "sample-99")])
 def test_compare_knows_a_metric_that_nothing_will_have(place, metric, protocol, tmp_path):
     with pytest.raises(recloom.InputError, match="NDCG@10"):
@@ -285,6 +301,10 @@ def test_public_data(call, tmp_path):
         (["recommend", "{}/run", "--history", "1", "--deny", "{}/no.txt"], "no.txt"),
         (["similar", "{}/run", "nothing"], "nothing"),
         (["compare", "{}/data", "--methods", ""], "--methods"),
+        (["tune", "sasrec", "{}/data", "--search", "dropout"], "dropout=0.1..0.6"),
+        (["tune", "sasrec", "{}/data", "--search", "dropout=a..b"], "ends of a range"),
+        (["tune", "sasrec", "{}/data", "--search", "dim=8", "--search", "dim=4"], "twice"),
+        (["tune", "sasrec", "{}/data"], "nothing is searched"),
         (["compare", "{}/data", "--methods", "pop,nope"], "nope"),
         (["compare", "{}/data", "--methods", "pop", "--vary", "dim"], "sasrec.dim=32,64"),
         (["compare", "{}/data", "--methods", "pop", "--vary", "sasrec.dim=8"], "not among the methods pop"),

@@ -1,4 +1,4 @@
-"""train, evaluate, compare, reproduce."""
+"""train, evaluate, compare, tune, reproduce."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from recloom.cli.values import (
     parse_list,
     parse_numbers,
     parse_numbers_by_method,
+    parse_search,
     parse_seeds,
     parse_varied,
     read_numbers,
@@ -236,6 +237,55 @@ def _tested(row: dict[str, Any]) -> dict[str, Any]:
         "difference": f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
         "p (Holm)": "< 0.0001" if p < 1e-4 else f"{p:.4f}",
     }
+
+
+def tune(
+    method: Annotated[str, typer.Argument(help="A method of `recloom methods`.")],
+    data: Annotated[Path, typer.Argument(help="Prepared data: a folder of `recloom prepare`.")],
+    numbers: Annotated[list[str] | None, typer.Argument(help="Arguments that stay: key=value ...")] = None,
+    search: Annotated[
+        list[str] | None, typer.Option(help="What is searched: key=value,value or key=low..high (:log by magnitude).")
+    ] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="More prepared data that one setting should serve.")] = None,
+    trials: Annotated[int, typer.Option(help="How many settings are tried.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the search and of every training.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for all trials and the best.")] = None,
+    device: Device = "auto",
+    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="The progress bars.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Search for a method's arguments on validation with Optuna; the test part is not looked at.
+
+    The first trial has the arguments given or their defaults. The same command after a stop goes on; with more
+    --trials it searches longer.
+
+    \b
+    Examples:
+      recloom tune sasrec data/shop --search dropout=0.1..0.6 --search dim=64,128 --trials 20 -o runs/tune
+      recloom tune sasrec data/shop epochs=30 --search lr=1e-4..1e-2:log --also data/other -o runs/tune
+      recloom train sasrec data/shop --recipe runs/tune/best.toml -o runs/best
+    """
+    from recloom.tuning import tune as search_arguments
+
+    found = search_arguments(
+        method,
+        [data, *(also or [])],
+        parse_search(search),
+        trials=trials,
+        seed=seed,
+        out=out,
+        device=device,
+        progress=progress and not as_json,
+        say=say,
+        **parse_numbers(numbers),
+    )
+    rows = found.trials.sort("score", descending=True, nulls_last=True).to_dicts()
+    if as_json:
+        print_json({"method": found.method, "metric": found.metric, "best": found.best, "trials": rows})
+        return
+    print_table(rows, f"{found.metric} on validation, {found.protocol}; score: as a share of trial 0's")
+    if out is not None:
+        typer.echo(f"\nThe best is a recipe: recloom train {method} {data} --recipe {out / 'best.toml'} -o RUN")
 
 
 def reproduce(

@@ -1,0 +1,310 @@
+"""A search for a method's arguments by Optuna: validation alone decides, and every trial is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import tomli_w
+
+from recloom import methods
+from recloom.data.dataset import Dataset
+from recloom.data.files import write_atomically
+from recloom.errors import InputError
+from recloom.run import train
+
+if TYPE_CHECKING:
+    import optuna
+
+FORMAT = 1
+TRIALS, BEST = "trials.json", "best.toml"
+RANDOM_TRIALS = 8
+"""Trials drawn at random before Optuna's sampler learns from them."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included; whole ones where both are. `log`: by their logarithms."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise InputError(f"range {self.low}..{self.high}: it must rise, and begin above 0 where it is logarithmic")
+
+
+Search = Mapping[str, Range | Sequence[Any]]
+"""What is searched, by argument: a range, or a list of values."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What `tune` found.
+
+    Attributes:
+        method, metric, protocol: what was tuned, and by which metric on validation under which protocol.
+        trials: one row a trial in their order: `trial`, `score` (the mean over data sets of the metric, as a share of
+            the first trial's; null where it failed), the searched arguments, the metric on each data set, `seconds`,
+            `error`.
+        best: the arguments of the best trial, with those that were not searched.
+    """
+
+    method: str
+    metric: str
+    protocol: str
+    trials: pl.DataFrame
+    best: dict[str, Any] = field(repr=False)
+
+    def markdown(self) -> str:
+        """The trials, best first, as a Markdown table."""
+        table = self.trials.sort("score", descending=True, nulls_last=True)
+        lines = [
+            f"{self.method}, by {self.metric} on validation under {self.protocol}; trial 0 has the arguments given.\n",
+            f"| {' | '.join(table.columns)} |",
+            f"|{'---|' * len(table.columns)}",
+        ]
+        for row in table.rows():
+            lines.append(f"| {' | '.join(_shown(value) for value in row)} |")
+        return "\n".join(lines) + "\n"
+
+
+def tune(
+    method: str,
+    data: Dataset | str | Path | Sequence[Dataset | str | Path],
+    search: Search,
+    *,
+    trials: int = 20,
+    seed: int = 1,
+    out: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    say: Callable[[str], object] = lambda text: None,
+    **numbers: Any,
+) -> Tuning:
+    """Search for arguments of a method with Optuna's tree-structured Parzen estimator.
+
+    The first trial has the arguments given, or their defaults. Each trial trains on every data set and scores the mean
+    of the metric that selects the weights on validation, as a share of the first trial's, so that data sets count
+    alike; the test part is not looked at. A trial whose arguments do not go together is noted and passed over.
+
+    Args:
+        method: a name from `recloom.methods.METHODS` that trains.
+        data: prepared data, or several that one setting should serve.
+        search: by argument a `Range` or a list of values, such as `{"lr": Range(1e-4, 1e-2, log=True),
+            "dim": [64, 128]}`.
+        trials: how many in all, those of an earlier call with the same folder included.
+        seed: of the search and of every training.
+        out: folder for `trials.json`, `trials.md` and `best.toml` (a recipe for `recloom train --recipe`), written
+            after each trial; the same call after a stop continues there.
+        say: told a line after each trial.
+        numbers: other arguments of the method.
+
+    Raises:
+        InputError: an unknown argument, one that is both given and searched, a method that does not train, no Optuna,
+            or a folder that holds another search.
+    """
+    optuna = _optuna()
+    given = [data] if isinstance(data, (Dataset, str, Path)) else list(data)
+    datasets = [one if isinstance(one, Dataset) else Dataset.load(Path(one)) for one in given]
+    names = _names(datasets)
+    metric, protocol = _check(method, search, numbers, trials, datasets)
+    head: dict[str, Any] = {
+        "format": FORMAT,
+        "method": method,
+        "numbers": methods.with_defaults(method, numbers),
+        "search": {key: asdict(one) if isinstance(one, Range) else list(one) for key, one in search.items()},
+        "seed": seed,
+        "metric": metric,
+        "protocol": protocol,
+        "data": {name: one.identity() for name, one in zip(names, datasets, strict=True)},
+    }
+    with tempfile.TemporaryDirectory(prefix="recloom-tune-") if out is None else nullcontext(out) as place:
+        folder = Path(place)
+        done = _read(folder / TRIALS, json.loads(json.dumps(head)))
+        study = optuna.create_study(direction="maximize")
+        for trial in done:
+            _add(optuna, study, search, trial)
+        for number in range(len(done), trials):
+            study.sampler = optuna.samplers.TPESampler(seed=seed * 100_003 + number, n_startup_trials=RANDOM_TRIALS)
+            chosen = {} if number == 0 else _suggest(study.ask(), search)
+            work = folder / f"trial-{number}"
+            trial = {"trial": number, "arguments": {**{key: head["numbers"][key] for key in search}, **chosen}}
+            trial |= _tried(
+                method, dict(zip(names, datasets, strict=True)), {**numbers, **chosen}, work, seed, device, progress
+            )
+            first = trial if number == 0 else done[0]
+            if number == 0 and trial["error"]:
+                shutil.rmtree(work, ignore_errors=True)
+                raise InputError(f"the first trial, with the arguments given, fails: {trial['error']}")
+            trial["score"] = None
+            if not trial["error"]:
+                shares = [trial["values"][name] / max(first["values"][name], 1e-12) for name in names]
+                trial["score"] = sum(shares) / len(shares)
+            done.append(trial)
+            _add(optuna, study, search, trial)
+            tuning = _tuning(head, done)
+            if out is not None:
+                _write(folder, head, done, tuning)
+            shutil.rmtree(work, ignore_errors=True)
+            say(_line(trial))
+    return _tuning(head, done)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError("tuning needs Optuna: pip install 'recloom[tune]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _names(datasets: Sequence[Dataset]) -> list[str]:
+    """A short name for each data set: that of its folder where these differ, else its number."""
+    names = ["" if one.path is None else one.path.name for one in datasets]
+    return names if all(names) and len(set(names)) == len(names) else [f"data-{n}" for n in range(1, len(names) + 1)]
+
+
+def _check(
+    method: str, search: Search, numbers: Mapping[str, Any], trials: int, datasets: Sequence[Dataset]
+) -> tuple[str, str]:
+    """What can be known before anything is trained; the metric on validation that decides, and its protocol."""
+    known = methods.arguments(method)
+    if trials < 1:
+        raise InputError(f"trials={trials}: at least 1 is needed")
+    if not datasets:
+        raise InputError("tune: no data are given")
+    if not search:
+        raise InputError(f"nothing is searched; give arguments of {method}, such as lr or dropout")
+    for key, choice in search.items():
+        if key not in known:
+            raise InputError(f"{method} has no argument {key!r} to search; it has {', '.join(known) or 'none'}")
+        if key in numbers:
+            raise InputError(f"{key} is both given and searched; leave one out")
+        if not isinstance(choice, Range) and not list(choice):
+            raise InputError(f"{key}: no value is given to search")
+    stages = [methods.build(method, one.catalog, **numbers)[-1] for one in datasets]
+    metric, protocol = stages[0].monitor, stages[0].protocol
+    if metric is None or not stages[0].epochs:
+        raise InputError(f"{method} is not trained with a look at validation, so there is nothing to tune it by")
+    return metric, protocol
+
+
+def _suggest(trial: optuna.Trial, search: Search) -> dict[str, Any]:
+    """Values of a trial for what is searched."""
+    found: dict[str, Any] = {}
+    for key, choice in search.items():
+        if not isinstance(choice, Range):
+            found[key] = trial.suggest_categorical(key, list(choice))
+        elif isinstance(choice.low, int) and isinstance(choice.high, int):
+            found[key] = trial.suggest_int(key, choice.low, choice.high, log=choice.log)
+        else:
+            found[key] = float(f"{trial.suggest_float(key, choice.low, choice.high, log=choice.log):.4g}")
+    return found
+
+
+def _add(optuna: Any, study: optuna.Study, search: Search, trial: Mapping[str, Any]) -> None:
+    """Tell Optuna of a finished trial, unless it lies outside of what is searched, as the first one may."""
+    spread = optuna.distributions
+    kinds = {}
+    for key, choice in search.items():
+        if not isinstance(choice, Range):
+            kinds[key] = spread.CategoricalDistribution(list(choice))
+        elif isinstance(choice.low, int) and isinstance(choice.high, int):
+            kinds[key] = spread.IntDistribution(choice.low, choice.high, log=choice.log)
+        else:
+            kinds[key] = spread.FloatDistribution(choice.low, choice.high, log=choice.log)
+    values = trial["arguments"]
+    inside = [
+        choice.low <= values[key] <= choice.high if isinstance(choice, Range) else values[key] in list(choice)
+        for key, choice in search.items()
+    ]
+    if trial["score"] is not None and all(inside):
+        study.add_trial(
+            optuna.trial.create_trial(params=dict(values), distributions=kinds, value=float(trial["score"]))
+        )
+
+
+def _tried(
+    method: str,
+    datasets: Mapping[str, Dataset],
+    numbers: Mapping[str, Any],
+    folder: Path,
+    seed: int,
+    device: str,
+    progress: bool,
+) -> dict[str, Any]:
+    """The validation value on every data set, or why there is none."""
+    began, values, error = time.perf_counter(), {}, None
+    environment: dict[str, Any] = {}
+    for name, data in datasets.items():
+        try:
+            run = train(method, data, out=folder / name, seed=seed, device=device, progress=progress, **numbers)
+            chosen = run.selected
+            assert chosen is not None
+            values[name], environment = chosen["value"], run.recipe["environment"]
+        except InputError as problem:
+            error = str(problem)
+            break
+    seconds = round(time.perf_counter() - began, 1)
+    return {"values": values, "seconds": seconds, "error": error, "environment": environment}
+
+
+def _read(file: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The trials of an earlier call, which must have been the same search."""
+    if not file.exists():
+        return []
+    before = json.loads(file.read_text())
+    for key, wanted in head.items():
+        if before.get(key) != wanted:
+            raise InputError(
+                f"{file} holds another search ({key}: {before.get(key)!r} there, {wanted!r} asked for); "
+                f"choose another folder or delete it"
+            )
+    return list(before["trials"])
+
+
+def _tuning(head: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> Tuning:
+    best = max((trial for trial in done if trial["score"] is not None), key=lambda trial: trial["score"])
+    rows = [
+        {"trial": trial["trial"], "score": trial["score"]}
+        | trial["arguments"]
+        | {name: trial["values"].get(name) for name in head["data"]}
+        | {"seconds": trial["seconds"], "error": trial["error"]}
+        for trial in done
+    ]
+    table = pl.DataFrame(rows, infer_schema_length=None, strict=False)
+    return Tuning(head["method"], head["metric"], head["protocol"], table, head["numbers"] | best["arguments"])
+
+
+def _write(folder: Path, head: Mapping[str, Any], done: Sequence[Mapping[str, Any]], tuning: Tuning) -> None:
+    """All trials for a machine and for people, and the best as a recipe."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**head, "trials": list(done)}, indent=1) + "\n"
+    recipe = {"method": tuning.method, "numbers": {k: v for k, v in tuning.best.items() if v is not None}}
+    write_atomically(folder / TRIALS, lambda file: file.write_text(text))
+    write_atomically(folder / "trials.md", lambda file: file.write_text(tuning.markdown()))
+    write_atomically(folder / BEST, lambda file: file.write_text(tomli_w.dumps(recipe)))
+
+
+def _line(trial: Mapping[str, Any]) -> str:
+    """What is said of a trial."""
+    chosen = " ".join(f"{key}={_shown(value)}" for key, value in trial["arguments"].items())
+    if trial["error"]:
+        return f"trial {trial['trial']}: {chosen}: {trial['error']}"
+    values = ", ".join(f"{name} {value:.4f}" for name, value in trial["values"].items())
+    return f"trial {trial['trial']}: {chosen}: {values} ({100 * (trial['score'] - 1):+.1f} % of the first)"
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
