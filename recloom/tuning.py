@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import tomli_w
@@ -20,9 +20,6 @@ from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.errors import InputError
 from recloom.run import train
-
-if TYPE_CHECKING:
-    import optuna
 
 FORMAT = 1
 TRIALS, BEST = "trials.json", "best.toml"
@@ -131,14 +128,13 @@ def tune(
     with tempfile.TemporaryDirectory(prefix="recloom-tune-") if out is None else nullcontext(out) as place:
         folder = Path(place)
         done = _read(folder / TRIALS, json.loads(json.dumps(head)))
-        study = optuna.create_study(direction="maximize")
-        for trial in done:
-            _add(optuna, study, search, trial)
         for number in range(len(done), trials):
-            study.sampler = optuna.samplers.TPESampler(seed=seed * 100_003 + number, n_startup_trials=RANDOM_TRIALS)
-            chosen = {} if number == 0 else _suggest(study.ask(), search)
+            chosen = {} if number == 0 else _suggested(optuna, search, done, seed)
             work = folder / f"trial-{number}"
-            trial = {"trial": number, "arguments": {**{key: head["numbers"][key] for key in search}, **chosen}}
+            trial: dict[str, Any] = {
+                "trial": number,
+                "arguments": {**{key: head["numbers"][key] for key in search}, **chosen},
+            }
             trial |= _tried(
                 method, dict(zip(names, datasets, strict=True)), {**numbers, **chosen}, work, seed, device, progress
             )
@@ -151,7 +147,6 @@ def tune(
                 shares = [trial["values"][name] / max(first["values"][name], 1e-12) for name in names]
                 trial["score"] = sum(shares) / len(shares)
             done.append(trial)
-            _add(optuna, study, search, trial)
             tuning = _tuning(head, done)
             if out is not None:
                 _write(folder, head, done, tuning)
@@ -200,39 +195,34 @@ def _check(
     return metric, protocol
 
 
-def _suggest(trial: optuna.Trial, search: Search) -> dict[str, Any]:
-    """Values of a trial for what is searched."""
-    found: dict[str, Any] = {}
-    for key, choice in search.items():
-        if not isinstance(choice, Range):
-            found[key] = trial.suggest_categorical(key, list(choice))
-        elif isinstance(choice.low, int) and isinstance(choice.high, int):
-            found[key] = trial.suggest_int(key, choice.low, choice.high, log=choice.log)
-        else:
-            found[key] = float(f"{trial.suggest_float(key, choice.low, choice.high, log=choice.log):.4g}")
-    return found
+def _suggested(optuna: Any, search: Search, done: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    """What Optuna would try next; it is told anew each time, so that a stopped search goes on to the same trials.
+
+    Trials that failed are left out, and those outside of what is searched, as the first one may be.
+    """
+    kinds = {key: _distribution(optuna, choice) for key, choice in search.items()}
+    sampler = optuna.samplers.TPESampler(seed=seed * 100_003 + len(done), n_startup_trials=RANDOM_TRIALS)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for trial in done:
+        values = trial["arguments"]
+        if trial["score"] is not None and all(_holds(choice, values[key]) for key, choice in search.items()):
+            study.add_trial(
+                optuna.trial.create_trial(params=dict(values), distributions=kinds, value=float(trial["score"]))
+            )
+    asked = study.ask(kinds).params
+    return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in asked.items()}
 
 
-def _add(optuna: Any, study: optuna.Study, search: Search, trial: Mapping[str, Any]) -> None:
-    """Tell Optuna of a finished trial, unless it lies outside of what is searched, as the first one may."""
-    spread = optuna.distributions
-    kinds = {}
-    for key, choice in search.items():
-        if not isinstance(choice, Range):
-            kinds[key] = spread.CategoricalDistribution(list(choice))
-        elif isinstance(choice.low, int) and isinstance(choice.high, int):
-            kinds[key] = spread.IntDistribution(choice.low, choice.high, log=choice.log)
-        else:
-            kinds[key] = spread.FloatDistribution(choice.low, choice.high, log=choice.log)
-    values = trial["arguments"]
-    inside = [
-        choice.low <= values[key] <= choice.high if isinstance(choice, Range) else values[key] in list(choice)
-        for key, choice in search.items()
-    ]
-    if trial["score"] is not None and all(inside):
-        study.add_trial(
-            optuna.trial.create_trial(params=dict(values), distributions=kinds, value=float(trial["score"]))
-        )
+def _distribution(optuna: Any, choice: Range | Sequence[Any]) -> Any:
+    if not isinstance(choice, Range):
+        return optuna.distributions.CategoricalDistribution(list(choice))
+    whole = isinstance(choice.low, int) and isinstance(choice.high, int)
+    kind = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
+    return kind(choice.low, choice.high, log=choice.log)
+
+
+def _holds(choice: Range | Sequence[Any], value: Any) -> bool:
+    return choice.low <= value <= choice.high if isinstance(choice, Range) else value in list(choice)
 
 
 def _tried(

@@ -38,13 +38,14 @@ def test_trials_are_kept_and_the_best_is_a_recipe(cycle, tmp_path):
     assert "NDCG@10 on validation" in (tmp_path / "trials.md").read_text()
 
 
-def test_a_stopped_search_goes_on_to_the_same_trials(cycle, tmp_path):
+def test_a_stopped_search_goes_on_to_the_same_trials(cycle, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "RANDOM_TRIALS", 2)
     search = {"dropout": Range(0.0, 0.6)}
-    whole = recloom.tune("sasrec", cycle, search, trials=3, **SMALL)
-    recloom.tune("sasrec", cycle, search, trials=2, out=tmp_path, **SMALL)
+    whole = recloom.tune("sasrec", cycle, search, trials=5, **SMALL)
+    recloom.tune("sasrec", cycle, search, trials=3, out=tmp_path, **SMALL)
     lines = []
-    again = recloom.tune("sasrec", cycle, search, trials=3, out=tmp_path, say=lines.append, **SMALL)
-    assert len(lines) == 1, "only the third is trained"
+    again = recloom.tune("sasrec", cycle, search, trials=5, out=tmp_path, say=lines.append, **SMALL)
+    assert len(lines) == 2, "only the last two are trained"
     assert again.trials.drop("seconds").equals(whole.trials.drop("seconds"))
     with pytest.raises(InputError, match="another search"):
         recloom.tune("sasrec", cycle, {"dropout": Range(0.0, 0.5)}, trials=3, out=tmp_path, **SMALL)
