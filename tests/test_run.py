@@ -182,6 +182,20 @@ def test_a_run_killed_at_any_moment_ends_at_the_same_numbers(saved, tmp_path):
         assert torch.equal(value, resumed.method.state_dict()[name]), name
 
 
+def test_a_training_told_to_stop_says_that_it_has_not_finished(saved, tmp_path):
+    place, _, _ = saved
+    numbers = [f"{key}={value}" for key, value in {**QUICK, "epochs": 400}.items()]
+    command = [sys.executable, "-m", "recloom", "train", "sasrec", str(place / "data"), "-o", str(tmp_path / "run")]
+    child = subprocess.Popen([*command, "--no-progress", *numbers], stderr=subprocess.PIPE, text=True)
+    last, until = tmp_path / "run" / "training" / "stage-0" / "last.ckpt", time.monotonic() + 120
+    while not last.exists() and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)
+    _, said = child.communicate()
+    assert child.returncode == 143 and "the same command goes on" in said, said[-2000:]
+    assert last.exists() and not (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_two_processes_train_one_model(saved, tmp_path):
     place, _, _ = saved
     numbers = {**QUICK, "epochs": 3, "lr": 5e-3, "dropout": 0.1}

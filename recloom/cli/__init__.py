@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"recloom: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except SystemExit as stop:
+        if stop.code == 128 + signal.SIGTERM:
+            print("recloom: stopped by SIGTERM; the same command goes on", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("recloom: stopped", file=sys.stderr)
         raise SystemExit(130) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file, save_file
 
 from recloom.data.dataset import Dataset
@@ -63,7 +65,7 @@ def fit(stages: Sequence[Stage], data: Dataset, folder: Path, options: TrainOpti
 
     A finished stage leaves `stage-<i>.safetensors`; a stage under way leaves a checkpoint after each
     epoch. A second call with the same folder loads the first, continues from the second, and ends at
-    the numbers an undisturbed run ends at.
+    the numbers an undisturbed run ends at. SIGTERM ends the process after a step with exit code 143.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for index, stage in enumerate(stages, first):
@@ -123,9 +125,12 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     last = folder / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        _trainer(stage, folder, callbacks, options).fit(
-            stage.method, datamodule=module, ckpt_path=last if last.exists() else None, weights_only=True
-        )
+        try:
+            _trainer(stage, folder, callbacks, options).fit(
+                stage.method, datamodule=module, ckpt_path=last if last.exists() else None, weights_only=True
+            )
+        except SIGTERMException as stop:  # which Lightning lets end in exit code 0, as if all were done
+            raise SystemExit(128 + signal.SIGTERM) from stop
     if stage.monitor is not None and keep.best_model_path:
         best = torch.load(keep.best_model_path, map_location="cpu", weights_only=True)
         stage.method.load_state_dict(best["state_dict"])
