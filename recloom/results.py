@@ -50,9 +50,12 @@ def write_tables(folder: Path) -> None:
 
 
 def _comparisons(folder: Path) -> str:
-    """Links to what `recloom compare --tables` wrote to `comparisons/<name>/`."""
-    found = sorted(folder.glob("comparisons/*/leaderboard.md"))
-    links = [f"- [{file.parent.name}]({file.relative_to(folder).as_posix()})" for file in found]
+    """Links to what `recloom compare --tables` wrote to `comparisons/<name>/`, each with a `remark.txt` beside it."""
+    links = []
+    for file in sorted(folder.glob("comparisons/*/leaderboard.md")):
+        remark = file.with_name("remark.txt")
+        text = f": {remark.read_text().strip()}" if remark.exists() else ""
+        links.append(f"- [{file.parent.name}]({file.relative_to(folder).as_posix()}){text}")
     return "\n".join(["", "## Methods compared with paired tests", "", *links, ""]) if links else ""
 
 

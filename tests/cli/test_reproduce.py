@@ -108,7 +108,10 @@ def test_the_page_links_to_comparisons(tmp_path):
     (tmp_path / "comparisons" / "shop").mkdir(parents=True)
     (tmp_path / "comparisons" / "shop" / "leaderboard.md").write_text("| method |")
     write_tables(tmp_path)
-    assert "- [shop](comparisons/shop/leaderboard.md)" in (tmp_path / "README.md").read_text()
+    assert "- [shop](comparisons/shop/leaderboard.md)\n" in (tmp_path / "README.md").read_text()
+    (tmp_path / "comparisons" / "shop" / "remark.txt").write_text("a short one\n")
+    write_tables(tmp_path)
+    assert "- [shop](comparisons/shop/leaderboard.md): a short one\n" in (tmp_path / "README.md").read_text()
 
 
 def test_another_recipe_starts_anew_but_a_published_row_does_not(go, recipe):
