@@ -203,7 +203,6 @@ def _offered(data: Dataset, protocol: str, k: Sequence[int]) -> list[str]:
 def _write(comparison: Comparison, folder: Path) -> None:
     """The tables as files."""
     text = json.dumps(comparison.to_dict(), indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "leaderboard.json", lambda file: file.write_text(text + "\n"))
     write_atomically(folder / "leaderboard.md", lambda file: file.write_text(comparison.markdown()))
 

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from recloom.run_recipe import without_none
+
 PACKAGES = ("torch", "lightning", "numpy", "polars", "narwhals", "pyarrow")
 SOURCES = ("recloom", "recipes", "pyproject.toml", "constraints.txt")
 """The files of the repository that can change a result."""
@@ -68,8 +70,7 @@ def environment(before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     code = code_version()
     own = [] if code["commit"] is None else [code["commit"] + ("*" if code["dirty"] else "")]
     commits = list(dict.fromkeys([*(before or {}).get("commits", []), *own]))
-    found = {"hardware": hardware(), "versions": versions()}
-    known = {name: {key: value for key, value in each.items() if value is not None} for name, each in found.items()}
+    known = {"hardware": without_none(hardware()), "versions": without_none(versions())}
     return ({"commits": commits} if commits else {}) | known
 
 

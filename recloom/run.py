@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from recloom.environment import environment
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
 from recloom.recommend import Histories, Recommendations, Recommender
+from recloom.run_recipe import FORMAT, read_recipe, require_same, without_none
 from recloom.start import chosen_stages, origin, start_from
 from recloom.training import Method, TrainOptions, evaluate, fit
 from recloom.training.fit import save_weights
 
-FORMAT = 1
 WORK = "training"
 
 
@@ -233,7 +232,7 @@ def train(
     recipe = {
         "format": FORMAT,
         "method": method,
-        "numbers": {key: value for key, value in methods.with_defaults(method, numbers).items() if value is not None},
+        "numbers": without_none(methods.with_defaults(method, numbers)),
         "training": {"seed": seed, "mixed_precision": mixed_precision}
         | ({} if stage is None else {"stage": stage})
         | ({} if begun is None else {"start": origin(begun)})
@@ -245,11 +244,11 @@ def train(
     temporary = tempfile.TemporaryDirectory(prefix="recloom-run-") if out is None else None
     path = Path(out) if temporary is None else Path(temporary.name)  # type: ignore[arg-type]
     if (path / "model.safetensors").exists():
-        _same_recipe(path, recipe)
+        require_same(path, recipe)
         return load(path, data)
     before = None
     if path.exists() and any(path.iterdir()):
-        _same_recipe(path, recipe)
+        require_same(path, recipe)
         before = read_recipe(path).get("environment")
     recipe["environment"] = environment(before)
     write_atomically(path / "recipe.toml", lambda file: file.write_text(tomli_w.dumps(recipe)))
@@ -286,44 +285,6 @@ def load(folder: str | Path, data: Dataset | None = None) -> Run:
     except RuntimeError as error:
         raise InputError(f"{path / 'model.safetensors'} does not fit {path / 'recipe.toml'}: {error}") from error
     return Run(path, method.eval(), catalog, recipe, data)
-
-
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The recipe of a run folder."""
-    file = path / "recipe.toml"
-    if not file.exists():
-        found = "it has no recipe.toml" if path.is_dir() else "there is no such folder"
-        raise InputError(f"{path} is not a run: {found}. Give a folder that `recloom train METHOD DATA -o FOLDER` made")
-    try:
-        recipe = tomllib.loads(file.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{file}: not readable as TOML: {error}") from error
-    if recipe.get("format") != FORMAT:
-        raise InputError(f"{file}: format {recipe.get('format')!r}, but this version reads {FORMAT}; upgrade recloom")
-    return recipe
-
-
-def _same_recipe(path: Path, recipe: dict[str, Any]) -> None:
-    """Refuse to continue somebody else's folder."""
-    if not (path / "recipe.toml").exists():
-        raise InputError(f"{path} holds files that are not a run; choose another folder for it")
-    found = read_recipe(path)
-    for table in ("method", "numbers", "training"):
-        if found[table] != recipe[table]:
-            raise InputError(
-                f"{path} already holds a run of another recipe ({_unlike(table, found[table], recipe[table])}); "
-                f"choose another folder or delete it"
-            )
-    if found["data"]["fingerprint"] != recipe["data"]["fingerprint"]:
-        raise InputError(f"{path} already holds a run on other data; choose another folder or delete it")
-
-
-def _unlike(table: str, there: Any, here: Any) -> str:
-    """What differs, each with both values."""
-    if not isinstance(there, dict):
-        return f"{table}={there!r} there, {here!r} asked for"
-    keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
-    return "; ".join(f"{key}={there.get(key)!r} there, {here.get(key)!r} asked for" for key in keys)
 
 
 def _write(folder: Path, method: Method, catalog: Catalog, recipe: dict[str, Any]) -> None:

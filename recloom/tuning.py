@@ -20,6 +20,7 @@ from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.errors import InputError
 from recloom.run import train
+from recloom.run_recipe import unlike, without_none
 
 FORMAT = 1
 TRIALS, BEST = "trials.json", "best.toml"
@@ -113,7 +114,7 @@ def tune(
     optuna = _optuna()
     given = [data] if isinstance(data, (Dataset, str, Path)) else list(data)
     datasets = [one if isinstance(one, Dataset) else Dataset.load(Path(one)) for one in given]
-    names = _names(datasets)
+    named = dict(zip(_names(datasets), datasets, strict=True))
     metric, protocol = _check(method, search, numbers, trials, datasets)
     head: dict[str, Any] = {
         "format": FORMAT,
@@ -123,7 +124,7 @@ def tune(
         "seed": seed,
         "metric": metric,
         "protocol": protocol,
-        "data": {name: one.identity() for name, one in zip(names, datasets, strict=True)},
+        "data": {name: one.identity() for name, one in named.items()},
     }
     with tempfile.TemporaryDirectory(prefix="recloom-tune-") if out is None else nullcontext(out) as place:
         folder = Path(place)
@@ -131,27 +132,17 @@ def tune(
         for number in range(len(done), trials):
             chosen = {} if number == 0 else _suggested(optuna, search, done, seed)
             work = folder / f"trial-{number}"
-            trial: dict[str, Any] = {
-                "trial": number,
-                "arguments": {**{key: head["numbers"][key] for key in search}, **chosen},
-            }
-            trial |= _tried(
-                method, dict(zip(names, datasets, strict=True)), {**numbers, **chosen}, work, seed, device, progress
-            )
-            first = trial if number == 0 else done[0]
-            if number == 0 and trial["error"]:
+            tried = _tried(method, named, {**numbers, **chosen}, work, seed, device, progress)
+            if number == 0 and tried["error"]:
                 shutil.rmtree(work, ignore_errors=True)
-                raise InputError(f"the first trial, with the arguments given, fails: {trial['error']}")
-            trial["score"] = None
-            if not trial["error"]:
-                shares = [trial["values"][name] / max(first["values"][name], 1e-12) for name in names]
-                trial["score"] = sum(shares) / len(shares)
-            done.append(trial)
-            tuning = _tuning(head, done)
+                raise InputError(f"the first trial, with the arguments given, fails: {tried['error']}")
+            arguments = {key: head["numbers"][key] for key in search} | chosen
+            first = done[0] if done else tried
+            done.append({"trial": number, "arguments": arguments, **tried, "score": _score(tried, first)})
             if out is not None:
-                _write(folder, head, done, tuning)
+                _write(folder, head, done)
             shutil.rmtree(work, ignore_errors=True)
-            say(_line(trial))
+            say(_line(done[-1]))
     return _tuning(head, done)
 
 
@@ -250,6 +241,14 @@ def _tried(
     return {"values": values, "seconds": seconds, "error": error, "environment": environment}
 
 
+def _score(tried: Mapping[str, Any], first: Mapping[str, Any]) -> float | None:
+    """The mean over data sets of the values as shares of the first trial's; None for a trial that failed."""
+    if tried["error"]:
+        return None
+    shares = [value / max(first["values"][name], 1e-12) for name, value in tried["values"].items()]
+    return sum(shares) / len(shares)
+
+
 def _read(file: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The trials of an earlier call, which must have been the same search."""
     if not file.exists():
@@ -258,7 +257,7 @@ def _read(file: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
     for key, wanted in head.items():
         if before.get(key) != wanted:
             raise InputError(
-                f"{file} holds another search ({key}: {before.get(key)!r} there, {wanted!r} asked for); "
+                f"{file} holds another search ({unlike(key, before.get(key), wanted)}); "
                 f"choose another folder or delete it"
             )
     return list(before["trials"])
@@ -277,11 +276,11 @@ def _tuning(head: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> Tunin
     return Tuning(head["method"], head["metric"], head["protocol"], table, head["numbers"] | best["arguments"])
 
 
-def _write(folder: Path, head: Mapping[str, Any], done: Sequence[Mapping[str, Any]], tuning: Tuning) -> None:
+def _write(folder: Path, head: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:
     """All trials for a machine and for people, and the best as a recipe."""
-    folder.mkdir(parents=True, exist_ok=True)
+    tuning = _tuning(head, done)
     text = json.dumps({**head, "trials": list(done)}, indent=1) + "\n"
-    recipe = {"method": tuning.method, "numbers": {k: v for k, v in tuning.best.items() if v is not None}}
+    recipe = {"method": tuning.method, "numbers": without_none(tuning.best)}
     write_atomically(folder / TRIALS, lambda file: file.write_text(text))
     write_atomically(folder / "trials.md", lambda file: file.write_text(tuning.markdown()))
     write_atomically(folder / BEST, lambda file: file.write_text(tomli_w.dumps(recipe)))

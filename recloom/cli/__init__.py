@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from recloom.cli.application import app, public
-from recloom.cli.commands import about, data, predict, training
+from recloom.cli.commands import about, comparing, data, predict, training
 from recloom.errors import InputError
 
 for command in (
@@ -17,8 +17,8 @@ for command in (
     training.evaluate,
     predict.recommend,
     predict.similar,
-    training.compare,
-    training.tune,
+    comparing.compare,
+    comparing.tune,
     about.methods,
     about.doctor,
     training.reproduce,

@@ -5,8 +5,8 @@ Paper: Tang and Wang, Personalized Top-N Sequential Recommendation via Convoluti
 Departures: every position of a history predicts its next `targets` items, in batches of histories, as the authors'
 windows of L items and T targets do one by one. Negatives are drawn anew each time (the authors' old code keeps them a
 while), one a target instead of three a window of three targets, outside the row instead of outside all that the user
-did in training. Places before the start of a history are zero. A user
-who was not trained is the mean of the users. The L2 term is Adam's `weight_decay`. `loss` may be another one.
+did in training. Places before the start of a history are zero. A user who was not trained is the mean of the users. The
+L2 term is Adam's `weight_decay`. `loss` may be another one.
 """
 
 from __future__ import annotations

@@ -75,11 +75,8 @@ class NCF(Method):
                 f"hidden={hidden}, layers={layers}: each layer is half as wide as the one before, and no width may be "
                 "below 1; choose fewer layers or a wider first one"
             )
-        self.actions, self.branches, self.dropout = (
-            ActionsWithNegatives(catalog.n_items, negatives, length),
-            branches,
-            dropout,
-        )
+        self.actions = ActionsWithNegatives(catalog.n_items, negatives, length)
+        self.branches, self.dropout = branches, dropout
         self.users, self.deep_users = (UserEmbedding(catalog.n_users, dim, 0.01) for _ in range(2))
         self.items, self.deep_items = (nn.Parameter(torch.randn(catalog.n_rows, dim) * 0.01) for _ in range(2))
         self.from_user, self.from_item = nn.Linear(dim, widths[0]), nn.Linear(dim, widths[0], bias=False)

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "recloom"
 ORDER = [
     "errors", "data", "views", "nn", "items", "encoders", "objectives", "evaluation", "training", "methods",
-    "recommend", "environment", "start", "run", "comparison", "tuning", "results", "recipes", "reproduce", "cli",
-    "__main__",
+    "recommend", "run_recipe", "environment", "start", "run", "comparison", "tuning", "results", "recipes",
+    "reproduce", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

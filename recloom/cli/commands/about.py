@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 import recloom
+from recloom.cli.options import Json
 from recloom.cli.output import print_json, print_table
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 OPTIONAL = ("pandas", "duckdb", "pyspark", "tensorboard", "matplotlib", "faiss-cpu", "onnxruntime", "fastapi", "optuna")
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recloom.cli.options import Json
 from recloom.cli.output import cell, print_json, print_table, say
 from recloom.cli.values import parse_list
 
 if TYPE_CHECKING:
     from recloom.data.dataset import Dataset
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")]
 MinUser = Annotated[int, typer.Option(help="Users with fewer actions are removed.")]
 MinItem = Annotated[int, typer.Option(help="Items with fewer actions are removed, in turn with users.")]

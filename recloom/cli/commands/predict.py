@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from recloom.cli.options import Json
 from recloom.cli.output import print_json, print_table, say
 from recloom.cli.values import parse_list, read_ids
 from recloom.errors import InputError
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a trained run.")]
 Count = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
 def recommend(

@@ -1,0 +1,55 @@
+"""`recipe.toml`: what a run's folder says of how it came about."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recloom.errors import InputError
+
+FORMAT = 1
+
+
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What TOML can hold: None, which it has no word for, is left out."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The recipe of a run folder."""
+    file = path / "recipe.toml"
+    if not file.exists():
+        found = "it has no recipe.toml" if path.is_dir() else "there is no such folder"
+        raise InputError(f"{path} is not a run: {found}. Give a folder that `recloom train METHOD DATA -o FOLDER` made")
+    try:
+        recipe = tomllib.loads(file.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file}: not readable as TOML: {error}") from error
+    if recipe.get("format") != FORMAT:
+        raise InputError(f"{file}: format {recipe.get('format')!r}, but this version reads {FORMAT}; upgrade recloom")
+    return recipe
+
+
+def require_same(path: Path, recipe: dict[str, Any]) -> None:
+    """Refuse to continue somebody else's folder."""
+    if not (path / "recipe.toml").exists():
+        raise InputError(f"{path} holds files that are not a run; choose another folder for it")
+    found = read_recipe(path)
+    for table in ("method", "numbers", "training"):
+        if found[table] != recipe[table]:
+            raise InputError(
+                f"{path} already holds a run of another recipe ({unlike(table, found[table], recipe[table])}); "
+                f"choose another folder or delete it"
+            )
+    if found["data"]["fingerprint"] != recipe["data"]["fingerprint"]:
+        raise InputError(f"{path} already holds a run on other data; choose another folder or delete it")
+
+
+def unlike(table: str, there: Any, here: Any) -> str:
+    """What differs, each with both values."""
+    if not isinstance(there, dict):
+        return f"{table}={there!r} there, {here!r} asked for"
+    keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+    return "; ".join(f"{key}={there.get(key)!r} there, {here.get(key)!r} asked for" for key in keys)
