@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from recloom.encoders.encoder import Encoder
 from recloom.errors import InputError
 from recloom.nn.dropout import dropout
+from recloom.nn.like_lengths import by_like_length, last_by_like_length
 from recloom.nn.moving_average import AttentionAndAverage, MovingAverage
 from recloom.nn.transformer_blocks import EPS, BertBlock, OriginalBlock
 
@@ -89,25 +91,40 @@ class Transformer(Encoder):
                 made.attention = AttentionAndAverage(made.attention, MovingAverage(dim, length), average_share)  # type: ignore[arg-type]
 
     def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
-        states = self._enter(vectors, valid, context)
-        for block in self.blocks:
-            states = block(states, valid, context == "causal")
-        return self.norm(states) if self.original else states
+        self._check(vectors, context)
+        read = partial(self._states, causal=context == "causal")
+        return by_like_length(read, vectors, valid) if self._groups(vectors) else read(vectors, valid)
 
     def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         """The last real position's state; the last block is computed for it alone."""
-        states = self._enter(vectors, valid, context)
+        self._check(vectors, context)
+        read = partial(self._ends, causal=context == "causal")
+        return last_by_like_length(read, vectors, valid) if self._groups(vectors) else read(vectors, valid)
+
+    def _check(self, vectors: Tensor, context: str) -> None:
+        self.require(context)
+        if vectors.shape[1] > self.length:
+            raise InputError(f"a row of {vectors.shape[1]} items is longer than length={self.length} of this encoder")
+
+    def _groups(self, vectors: Tensor) -> bool:
+        """Whether rows may be read in groups: where batches of any lengths come, and launches cost nothing."""
+        return self.training and vectors.device.type == "cpu"
+
+    def _states(self, vectors: Tensor, valid: Tensor, causal: bool) -> Tensor:
+        states = self._enter(vectors, valid)
+        for block in self.blocks:
+            states = block(states, valid, causal)
+        return self.norm(states) if self.original else states
+
+    def _ends(self, vectors: Tensor, valid: Tensor, causal: bool) -> Tensor:
+        states = self._enter(vectors, valid)
         for block in self.blocks[:-1]:
-            states = block(states, valid, context == "causal")
+            states = block(states, valid, causal)
         ends: Tensor = self.blocks[-1].last(states, valid)  # type: ignore[operator]
         return self.norm(ends) if self.original else ends
 
-    def _enter(self, vectors: Tensor, valid: Tensor, context: str) -> Tensor:
+    def _enter(self, vectors: Tensor, valid: Tensor) -> Tensor:
         """Positions, norm and dropout, before the first block."""
-        self.require(context)
-        longest = vectors.shape[1]
-        if longest > self.length:
-            raise InputError(f"a row of {longest} items is longer than length={self.length} of this encoder")
         states = (vectors * self.dim**0.5 if self.original else vectors) + self.positions(valid)
         if not self.original:
             states = self.norm(states)
