@@ -65,7 +65,7 @@ class ItemsByAttention(ItemEmbedder):
     def forward(self, ids: Tensor) -> Tensor:
         """`(...)` ids -> `(..., dim)`: each distinct item is encoded once."""
         distinct, place = ids.unique(return_inverse=True)
-        return self.encode(distinct)[place] * (ids != PAD)[..., None]
+        return F.embedding(place, self.encode(distinct)) * (ids != PAD)[..., None]
 
     def encode(self, ids: Tensor) -> Tensor:
         """`(n,)` ids, each with its own draw of dropout -> `(n, dim)`."""

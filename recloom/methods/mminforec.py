@@ -28,6 +28,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.data.batch import SequenceBatch
@@ -112,7 +113,7 @@ class MMInfoRec(Method):
         distinct, place = whole.unique(return_inverse=True)
         distinct, place = (distinct[1:], place - 1) if distinct[0] == PAD else (distinct, place)
         encoded = self.encode(distinct)
-        vectors = encoded[0][place[:, :-1].clamp(min=0)] * batch.valid[..., None]
+        vectors = F.embedding(place[:, :-1].clamp(min=0), encoded[0]) * batch.valid[..., None]
         states = self.backbone.encoder(vectors, batch.valid)
         keys = drop(encoded, self.key_dropout, self.training)
         log_counts = self.counts(place, len(distinct)).to(keys.dtype).log()

@@ -54,7 +54,7 @@ class IntentDisentangling(nn.Module):
         """How much each state says of what comes next (equations 9 to 12): `(batch, length)`, 0 on padding."""
         lengths = valid.sum(1)
         at = self.length - lengths[:, None] + torch.arange(valid.shape[1], device=valid.device)
-        placed = states + self.position[at.clamp_(max=self.length - 1)]
+        placed = states + F.embedding(at.clamp_(max=self.length - 1), self.position)
         keys = self.norm_keys(placed)
         keys = keys + F.relu(self.widen(keys))
         last = last_of(placed, valid)

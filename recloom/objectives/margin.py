@@ -26,12 +26,11 @@ def margin_regulariser(one: Tensor, two: Tensor, *, extrema: str = "row") -> Ten
         return (one.sum() + two.sum()) * 0.0
     views = torch.cat([one, two])
     scores = views @ views.t()
-    index = torch.arange(2 * n, device=views.device)
-    positive = scores[index, index.roll(n)][:, None]
-    others = torch.ones_like(scores, dtype=torch.bool)
-    others[index, index] = others[index, index.roll(n)] = False
-    negative = scores[others].view(2 * n, 2 * n - 2)
+    own = torch.eye(2 * n, dtype=torch.bool, device=views.device)
+    own |= own.roll(n, 1)  # each view itself, and its partner
+    positive, negative = scores.diagonal(n).repeat(2)[:, None], scores.masked_fill(own, -torch.inf)
     right = positive.amin() if extrema == "global" else positive
     wrong = negative.amax() if extrema == "global" else negative.amax(1, keepdim=True)
     least, most = torch.minimum(right, wrong), torch.maximum(right, wrong)
-    return F.relu(positive - least).mean() + F.relu(most - negative).mean()
+    down = F.relu(most - scores).masked_fill(own, 0).sum() / (2 * n * (2 * n - 2))
+    return F.relu(positive - least).mean() + down
