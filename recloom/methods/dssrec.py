@@ -79,21 +79,28 @@ class DSSRec(Method):
         self.future, self.stop_gradient = future, stop_gradient
         self.intents = IntentDisentangling(backbone.encoder.dim, intents, backbone.encoder.length)
 
-    def read(self, items: Tensor, *, label: bool = False) -> Tensor:
+    def read(self, items: Tensor) -> Tensor:
         """The intents of rows of items, `(batch, K, dim)`."""
-        return self.intents(self.backbone(items), items != PAD, label=label)
+        return self.intents(self.backbone(items), items != PAD)
+
+    def read_both(self, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
+        """The intents of pasts as inputs and of futures, back to front, as labels; the encoder reads both in one pass."""
+        width = max(past.shape[1], future.shape[1])
+        both = torch.cat([F.pad(items, (0, width - items.shape[1])) for items in (past, reverse(future))])
+        (one, two), (mine, theirs) = self.backbone(both).chunk(2), (both != PAD).chunk(2)
+        return self.intents(one, mine), self.intents(two, theirs, label=True)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         past, future = split(batch, self.length)
-        table, intents = self.backbone.items.table(), self.read(past)
+        intents, label = self.read_both(past, future) if self.trusted_share else (self.read(past), None)
+        table = self.backbone.items.table()
         following = F.embedding(future[:, 0], table)
         terms: dict[str, Tensor] = {}
         if self.future in ("intents", "none"):
             terms["next_item"] = sequence_to_item(intents, following).mean()
         else:
             terms["items"] = self.each_item(intents, following, future[:, : FUTURES[self.future]], table)
-        if self.trusted_share:
-            label = self.read(reverse(future), label=True)
+        if label is not None:
             losses = sequence_to_sequence(intents, label.detach() if self.stop_gradient else label)
             terms["future"] = trusted(losses, self.trusted_share) / len(past)
         return self.total({}, **terms)

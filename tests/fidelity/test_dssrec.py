@@ -190,11 +190,15 @@ def test_lambda_0_is_the_next_item_alone_and_the_label_s_bias_learns_nothing():
     assert zero.intents.biases.grad[1].abs().max() == 0 < zero.intents.biases.grad[0].abs().max()
 
 
+def as_label(method, items):
+    return method.intents(method.backbone(items), items != 0, label=True)
+
+
 def test_the_step_is_both_equations_and_gradients_reach_both_sides():
     method = dssrec(trusted_share=1.0)
     loss = method.training_step(batch(), 0)
     past, future = split(batch(), 6)
-    mine, theirs = method.read(past), method.read(reverse(future), label=True)
+    mine, theirs = method.read(past), as_label(method, reverse(future))
     following = method.backbone.items.table()[future[:, 0]]
     wanted = sequence_to_item(mine, following).sum() + sequence_to_sequence(mine, theirs).sum()
     torch.testing.assert_close(loss, wanted / len(past))
@@ -220,7 +224,7 @@ def test_single_items_of_the_future(future, most):
 
 def test_the_order_of_the_future_matters():
     method, items = dssrec().eval(), torch.tensor([[1, 2, 3], [4, 0, 0]])
-    one, two = method.read(items, label=True), method.read(reverse(items), label=True)
+    one, two = as_label(method, items), as_label(method, reverse(items))
     assert (one[0] - two[0]).abs().max() > 1e-4
     torch.testing.assert_close(one[1], two[1])
 
