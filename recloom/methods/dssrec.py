@@ -84,7 +84,7 @@ class DSSRec(Method):
         return self.intents(self.backbone(items), items != PAD)
 
     def read_both(self, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
-        """The intents of pasts as inputs and of futures, back to front, as labels; the encoder reads both in one pass."""
+        """The intents of pasts as inputs and of futures, back to front, as labels, from one pass of the encoder."""
         width = max(past.shape[1], future.shape[1])
         both = torch.cat([F.pad(items, (0, width - items.shape[1])) for items in (past, reverse(future))])
         (one, two), (mine, theirs) = self.backbone(both).chunk(2), (both != PAD).chunk(2)
