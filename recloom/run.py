@@ -26,6 +26,7 @@ from recloom.recommend import Histories, Recommendations, Recommender
 from recloom.run_recipe import FORMAT, read_recipe, require_same, without_none
 from recloom.start import chosen_stages, origin, start_from
 from recloom.training import Method, TrainOptions, evaluate, fit
+from recloom.training.denormals import flush_denormals
 from recloom.training.fit import save_weights
 
 WORK = "training"
@@ -170,6 +171,7 @@ class Run:
         return target
 
 
+@flush_denormals()
 def train(
     method: str,
     data: Dataset | str | Path,

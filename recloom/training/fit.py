@@ -22,6 +22,7 @@ from recloom.data.module import SequenceData
 from recloom.errors import InputError
 from recloom.nn.users import UserEmbedding
 from recloom.training.callbacks import AverageWeights, ProgressBar, ReleaseMemory, SeedEveryEpoch, Validate
+from recloom.training.denormals import without_denormals
 from recloom.training.method import Method
 from recloom.training.stage import Stage
 
@@ -79,8 +80,10 @@ def fit(stages: Sequence[Stage], data: Dataset, folder: Path, options: TrainOpti
 
 
 def save_weights(method: Method, file: Path) -> None:
-    """All parameters and buffers, as safetensors."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    """All parameters and buffers, as safetensors; denormal values, which would make serving slow, as 0."""
+    weights = {
+        name: without_denormals(value.detach().cpu().contiguous()) for name, value in method.state_dict().items()
+    }
     write_atomically(file, lambda temporary: save_file(weights, temporary))
 
 
