@@ -89,20 +89,18 @@ class NextItemPrediction(Method):
         return self.total({"contrast": self.contrast_weight}, **terms)
 
     def seen_loss(self, seen_items: SeenItems, batch: SequenceBatch) -> Tensor:
-        """Softmax over all items at one random position of some rows, with the terms; nothing else learns from it."""
-        assert batch.targets is not None
+        """Softmax over all items at the end of some rows, with the terms; nothing else learns from it.
+
+        At the end, where it will be served: people come back more often the longer their history is.
+        """
         with torch.no_grad():
             some = torch.randperm(len(batch), generator=self.generator, device=batch.items.device)[:SEEN_ROWS]
-            items, targets, lengths = batch.items[some], batch.targets[some], batch.lengths[some]
-            draw = torch.rand(len(some), generator=self.generator, device=items.device, dtype=torch.float64)
-            at = (draw * lengths).long()
-            at = torch.where(targets.gather(1, at[:, None])[:, 0] != PAD, at, lengths - 1)
-            items = items.masked_fill(torch.arange(items.shape[1], device=items.device) > at[:, None], PAD)
+            items, targets = batch.items[some], batch.last_targets[some]
             self.eval()  # as it will be served, without dropout
             scores = self.backbone.last(items) @ self.catalogue().t()
             self.train()
         scores = add_terms(scores, items, seen_items(items))[:, 1:-1]
-        return F.cross_entropy(scores, targets.gather(1, at[:, None])[:, 0] - 1)
+        return F.cross_entropy(scores, targets - 1)
 
     def seen_terms(self, batch: SequenceBatch) -> Tensor | None:
         return None if self.seen_items is None else self.seen_items(batch.items)
