@@ -50,7 +50,7 @@ def by_like_length(read: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, va
     plan = _plan(valid)
     if plan is None:
         return read(vectors, valid)
-    index, shapes = plan
+    _, index, shapes = plan
     states = torch.cat([part.flatten(0, 1) for part in _parts(read, vectors, valid, index, shapes)])
     flat = states.new_zeros(valid.numel(), states.shape[1]).index_copy(0, index, states)
     return flat.view(*valid.shape, -1)
@@ -61,14 +61,15 @@ def last_by_like_length(read: Callable[[Tensor, Tensor], Tensor], vectors: Tenso
     plan = _plan(valid)
     if plan is None:
         return read(vectors, valid)
-    index, shapes = plan
-    states = torch.cat(_parts(read, vectors, valid, index, shapes))
-    firsts = torch.cat([part[::width] for part, (_, width) in zip(_split(index, shapes), shapes, strict=True)])
-    return states[(firsts // valid.shape[1]).argsort()]
+    order, index, shapes = plan
+    return torch.cat(_parts(read, vectors, valid, index, shapes)).index_select(0, order.argsort())
 
 
-def _plan(valid: Tensor) -> tuple[Tensor, list[tuple[int, int]]] | None:
-    """The flat places that are computed, group after group, and each group's `(rows, width)`; None where all are."""
+def _plan(valid: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]] | None:
+    """Rows as they are computed, group after group, their flat places, and each group's `(rows, width)`.
+
+    None where all rows are read at one time.
+    """
     lengths = valid.sum(1).numpy()
     if lengths.sum() > WORTH * valid.numel():
         return None
@@ -80,11 +81,7 @@ def _plan(valid: Tensor) -> tuple[Tensor, list[tuple[int, int]]] | None:
         (rows[:, None] * valid.shape[1] + np.arange(width)).ravel()
         for rows, (_, width) in zip(groups, shapes, strict=True)
     ]
-    return torch.from_numpy(np.concatenate(places)), shapes
-
-
-def _split(flat: Tensor, shapes: list[tuple[int, int]]) -> tuple[Tensor, ...]:
-    return flat.split([rows * width for rows, width in shapes])
+    return torch.from_numpy(np.concatenate(groups)), torch.from_numpy(np.concatenate(places)), shapes
 
 
 def _parts(
@@ -94,7 +91,8 @@ def _parts(
     index: Tensor,
     shapes: list[tuple[int, int]],
 ) -> list[Tensor]:
-    some, real = _split(vectors.flatten(0, 1).index_select(0, index), shapes), _split(valid.flatten()[index], shapes)
+    sizes = [rows * width for rows, width in shapes]
+    some, real = vectors.flatten(0, 1).index_select(0, index).split(sizes), valid.flatten()[index].split(sizes)
     return [
         read(part.view(*shape, -1), known.view(shape)) for part, known, shape in zip(some, real, shapes, strict=True)
     ]
