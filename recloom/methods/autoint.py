@@ -32,7 +32,7 @@ from recloom.training import MakeOptimizer, Method, Schedule, Stage, pair_protoc
 
 ABOUT = About("Song et al., AutoInt, CIKM", 2019, sequential=False)
 
-PAIRS_AT_ONCE = 1 << 12
+PAIRS_AT_ONCE = 1 << 10
 """Pairs of a user and an item scored at one time: each needs some kilobytes, which should stay near the processor."""
 
 
