@@ -47,12 +47,12 @@ class InteractingLayer(nn.Module):
         self.query, self.key, self.value, self.residual = (nn.Linear(dim, dim, bias=False) for _ in range(4))
 
     def forward(self, fields: Tensor) -> Tensor:
-        """`(examples, fields, dim)` -> the same shape."""
+        """`(fields, examples, dim)` -> the same shape: so few fields that sums over them are faster than products."""
         query, key, value = (
-            part(fields).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+            part(fields).unflatten(-1, (self.heads, -1)) for part in (self.query, self.key, self.value)
         )
-        mixed = ((query @ key.transpose(2, 3)).softmax(-1) @ value).transpose(1, 2).flatten(2)
-        return F.relu(mixed + self.residual(fields))
+        shares = (query[:, None] * key).sum(-1, keepdim=True).softmax(1)
+        return F.relu((shares * value).sum(1).flatten(2) + self.residual(fields))
 
 
 class AutoInt(Method):
@@ -117,12 +117,12 @@ class AutoInt(Method):
 
     def pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """`users: (n, dim)` and `items: (n, fields, dim)` -> `(n,)` scores."""
-        fields = drop(torch.cat([users[:, None], items], 1), self.dropout, self.training)
+        fields = drop(torch.stack([users, *items.unbind(1)]), self.dropout, self.training)
         states = fields
         for layer in self.layers:
             states = layer(states)
-        scores = self.read(states.flatten(1))[:, 0]
-        return scores if self.deep is None else scores + self.deep(fields.flatten(1))[:, 0]
+        scores = self.read(side_by_side(states))[:, 0]
+        return scores if self.deep is None else scores + self.deep(side_by_side(fields))[:, 0]
 
     def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
         candidates = items if items.dim() == 2 else items[None]
@@ -134,6 +134,11 @@ class AutoInt(Method):
             return self.pairs(each.flatten(0, 1), those.flatten(0, 1)).view(shape)
 
         return score_pairs(block, self.users(batch.users), vectors, PAIRS_AT_ONCE)
+
+
+def side_by_side(fields: Tensor) -> Tensor:
+    """`(fields, examples, dim)` -> `(examples, fields * dim)`."""
+    return fields.transpose(0, 1).flatten(1)
 
 
 @composed(training=Schedule)
