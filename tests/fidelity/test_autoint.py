@@ -62,7 +62,7 @@ def test_a_ranking_is_pair_by_pair(cycle_with_attributes, deep, pairs, monkeypat
         found = method.score(batch, every)
         for row, user in enumerate((*method.users.weight[[0, 5]], method.users.weight.mean(0))):
             for item in (1, 17, 30):
-                fields = torch.stack([user, method.items.table()[item], method.attributes(torch.tensor(item))])[None]
+                fields = torch.stack([user, method.items.table()[item], method.attributes(torch.tensor(item))])[:, None]
                 states = fields
                 for layer in method.layers:
                     states = layer(states)
@@ -95,7 +95,7 @@ def test_the_loss_by_a_loop_and_an_item_never_trained_on_is_its_attributes(cycle
 
     def score(user, item):
         own = method.items.table()[item] * (item != 9)
-        fields = torch.stack([method.users.weight[user], own, method.attributes(torch.tensor(item))])[None]
+        fields = torch.stack([method.users.weight[user], own, method.attributes(torch.tensor(item))])[:, None]
         for layer in method.layers:
             fields = layer(fields)
         return method.read(fields.flatten())[0]
