@@ -34,7 +34,7 @@ def test_an_interacting_layer_by_loops():
 
 def test_fields_may_be_permuted_and_without_attention_the_residual_is_left():
     torch.manual_seed(0)
-    layer, fields = InteractingLayer(6, 2), torch.randn(4, 3, 6)
+    layer, fields = InteractingLayer(6, 2), torch.randn(3, 4, 6)
     order = torch.tensor([2, 0, 1])
     torch.testing.assert_close(layer(fields[order]), layer(fields)[order])
     layer.value.weight.data.zero_()
