@@ -3,10 +3,10 @@
 No paper. Its parts: SASRec's Transformer with softmax over all items at every position (Kang and McAuley 2018; Li et
 al. 2023 and Klenitskiy and Vasilev 2023 for the loss); causal moving averages of the history beside attention (after
 BSARec, Shin et al. 2024); an item is its own vector plus the mean of its attributes', in the input and in what states
-are compared with, with dropout on the attributes; terms for the items a history holds already, learnt from scores that
-are constants to the rest; a running mean of the weights is what is kept. Data without attributes get the same without
-them. `average_share=0`, `attributes=False`, `seen_items=False` and `averaging=0` leave single parts out; all four leave
-SASRec. S3-Rec's pre-training (Zhou et al. 2020) can come first, with `pretrain_epochs`.
+are compared with, with dropout on the attributes; terms for the items a history holds already, fitted on validation
+while the rest learns nothing of them; a running mean of the weights is what is kept. Data without attributes get the
+same without them. `average_share=0`, `attributes=False`, `seen_items=False` and `averaging=0` leave single parts out;
+all four leave SASRec. S3-Rec's pre-training (Zhou et al. 2020) can come first, with `pretrain_epochs`.
 """
 
 from __future__ import annotations
@@ -57,14 +57,12 @@ def make_backbone(
     return Backbone(items, encoder)
 
 
-@composed(backbone=make_backbone, training=partial(WindowsSchedule, batch_size=None))
+@composed(backbone=make_backbone, training=partial(WindowsSchedule, batch_size=None, averaging=0.995, seen_items=True))
 def build(
     catalog: Catalog,
     backbone: MakeBackbone,
     training: WindowsSchedule,
     *,
-    seen_items: bool = True,
-    averaging: float = 0.995,
     aap_weight: float = 0.2,
     mip_weight: float = 1.0,
     map_weight: float = 1.0,
@@ -89,12 +87,11 @@ def build(
     method = NextItemPrediction(
         made,
         next_item,
-        seen_items=seen_items,
         contrast_weight=contrast_weight,
         contrast_temperature=contrast_temperature,
         make_optimizer=make_optimizer,
     )
-    tune = training.stage(method, averaging=averaging)
+    tune = training.stage(method)
     weights = {"mip": mip_weight, "sp": sp_weight}
     if catalog.n_attributes:
         weights |= {"aap": aap_weight, "map": map_weight}

@@ -69,8 +69,6 @@ def build(
     logits: str = "dot",
     temperature: float = 1.0,
     label_smoothing: float = 0.0,
-    seen_items: bool = False,
-    averaging: float = 0.0,
     precision: str = "auto",
     step: int | None = None,
 ) -> list[Stage]:
@@ -87,8 +85,6 @@ def build(
         precision=precision,
         counts=torch.from_numpy(catalog.train_counts),
     )
-    method = NextItemPrediction(
-        backbone(catalog), next_item, seen_items=seen_items, make_optimizer=training.optimizer()
-    )
+    method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
     cut = get_windows(training.windows, step)
-    return [training.stage(method, cut, averaging=averaging)]
+    return [training.stage(method, cut)]

@@ -24,6 +24,7 @@ from recloom.nn.users import UserEmbedding
 from recloom.training.callbacks import AverageWeights, ProgressBar, ReleaseMemory, SeedEveryEpoch, Validate
 from recloom.training.denormals import without_denormals
 from recloom.training.method import Method
+from recloom.training.seen_items import FitSeenItems
 from recloom.training.stage import Stage
 
 
@@ -115,6 +116,7 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     callbacks: list[L.Callback] = [
         SeedEveryEpoch(options.seed, index),
         *([AverageWeights(stage.averaging)] if stage.averaging else []),
+        *([FitSeenItems(data)] if stage.method.seen_items is not None else []),
         ReleaseMemory(),
         Validate(data, folder, stage.monitor, stage.protocol),
     ]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.errors import InputError
+from recloom.nn.seen_items import SeenItems
 from recloom.training.backbone import Backbone
 from recloom.training.optimizers import MakeOptimizer, adam
 
@@ -32,12 +33,14 @@ class Method(L.LightningModule, ABC):
     Attributes:
         bias_columns: how many columns at the end of `catalogue` are no part of an item's vector, such as its bias.
         name: what messages call it: its entry in `METHODS`, or its class where it was built by hand.
+        seen_items: terms fitted on validation after each epoch; None for none.
         generator: source of all random draws in views and samplers, seeded anew every epoch.
     """
 
     ranks_by: ClassVar[str] = "vectors"
     bias_columns: int = 0
     backbone: Backbone
+    seen_items: SeenItems | None
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Method(L.LightningModule, ABC):
         self.length, self.name = 1 if length is None else length, type(self).__name__
         if self.length < 1:
             raise InputError(f"length={length}: at least 1 is needed")
-        self.make_optimizer = make_optimizer or adam()
+        self.make_optimizer, self.seen_items = make_optimizer or adam(), None
         self._generator: torch.Generator | None = None
         self._totals: dict[str, Tensor] = {}
         self._steps = 0
@@ -73,9 +76,9 @@ class Method(L.LightningModule, ABC):
     def seen_terms(self, batch: SequenceBatch) -> Tensor | None:
         """What is added to the scores of each row's own items, `(batch, length)`; the places of one item add up.
 
-        None where a method has no such terms. Padding has 0.
+        None where a method has no such terms: here those of `seen_items`. Padding has 0.
         """
-        return None
+        return None if self.seen_items is None else self.seen_items(batch.items)
 
     def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
         """Scores of candidates, `(batch, candidates)`.

@@ -9,15 +9,11 @@ from torch import Generator, Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
 from recloom.errors import InputError
-from recloom.nn.seen_items import SeenItems, add_terms
 from recloom.objectives import NextItem
 from recloom.objectives.supervised_contrast import supervised_contrast
 from recloom.training.backbone import Backbone
 from recloom.training.method import Method
 from recloom.training.optimizers import MakeOptimizer
-
-SEEN_ROWS = 64
-"""The most rows of a batch that the terms of items in the history learn from: they are a few numbers."""
 
 CONTRASTED = 2048
 """The most states of a batch that are contrasted with each other."""
@@ -48,8 +44,6 @@ class NextItemPrediction(Method):
     Args:
         backbone: any backbone that reads the causal context.
         next_item: the loss of the states against their targets.
-        seen_items: learn terms for the items of the history, see `SeenItems`, from scores that are constants to the
-            rest: an item that was seen stays a useful wrong answer for the states.
         contrast_weight: of `supervised_contrast` over the states of a batch, at most `CONTRASTED` of them.
         contrast_temperature: of it.
         make_optimizer: Adam at 1e-3 if None.
@@ -60,7 +54,6 @@ class NextItemPrediction(Method):
         backbone: Backbone,
         next_item: NextItem | None = None,
         *,
-        seen_items: bool = False,
         contrast_weight: float = 0.0,
         contrast_temperature: float = 0.1,
         make_optimizer: MakeOptimizer | None = None,
@@ -68,7 +61,6 @@ class NextItemPrediction(Method):
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
         self.next_item = next_item or NextItem()
-        self.seen_items = SeenItems(backbone.encoder.length) if seen_items else None
         if contrast_temperature <= 0:
             raise InputError(f"contrast_temperature={contrast_temperature} must be above 0")
         self.contrast_weight, self.contrast_temperature = contrast_weight, contrast_temperature
@@ -84,26 +76,7 @@ class NextItemPrediction(Method):
             terms["contrast"] = supervised_contrast(states[some], targets, self.contrast_temperature)
         else:
             terms["next_item"] = next_item_loss(self.backbone, self.next_item, batch, self.generator)
-        if self.seen_items is not None:
-            terms["seen"] = self.seen_loss(self.seen_items, batch)
         return self.total({"contrast": self.contrast_weight}, **terms)
-
-    def seen_loss(self, seen_items: SeenItems, batch: SequenceBatch) -> Tensor:
-        """Softmax over all items at the end of some rows, with the terms; nothing else learns from it.
-
-        At the end, where it will be served: people come back more often the longer their history is.
-        """
-        with torch.no_grad():
-            some = torch.randperm(len(batch), generator=self.generator, device=batch.items.device)[:SEEN_ROWS]
-            items, targets = batch.items[some], batch.last_targets[some]
-            self.eval()  # as it will be served, without dropout
-            scores = self.backbone.last(items) @ self.catalogue().t()
-            self.train()
-        scores = add_terms(scores, items, seen_items(items))[:, 1:-1]
-        return F.cross_entropy(scores, targets - 1)
-
-    def seen_terms(self, batch: SequenceBatch) -> Tensor | None:
-        return None if self.seen_items is None else self.seen_items(batch.items)
 
     def catalogue(self) -> Tensor:
         table = self.backbone.items.table()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from recloom.data.windows import WindowsOf, get_windows, whole
+from recloom.errors import InputError
+from recloom.nn.seen_items import SeenItems
 from recloom.training.method import Method
 from recloom.training.optimizers import MakeOptimizer, adam
 from recloom.training.stage import Stage
@@ -25,6 +27,9 @@ class Schedule:
         batch_size, epochs, patience: of the stage.
         valid_metric: the metric on validation that selects the weights and stops early.
         valid_protocol: its protocol; the method's own if None, which is full-mask where it ranks all items.
+        averaging: of the stage, a running mean of the weights.
+        seen_items: terms for the items that a history holds already, fitted on validation after each epoch while the
+            method learns nothing of them; see `SeenItems`.
     """
 
     lr: float = 1e-3
@@ -34,6 +39,8 @@ class Schedule:
     patience: int = 10
     valid_metric: str = "NDCG@10"
     valid_protocol: str | None = None
+    averaging: float = 0.0
+    seen_items: bool = False
 
     def optimizer(self) -> MakeOptimizer:
         """Adam at this rate and decay."""
@@ -43,6 +50,12 @@ class Schedule:
         """A stage of the method; `options` are further ones of `Stage`."""
         if self.valid_protocol is not None:
             options["protocol"] = self.valid_protocol
+        if self.seen_items:
+            if method.ranks_by != "vectors":
+                raise InputError(
+                    f"seen_items=true needs a method that ranks by vectors; {type(method).__name__} scores pairs"
+                )
+            method.seen_items = SeenItems(method.length)
         return Stage(
             method,
             self.epochs,
@@ -50,6 +63,7 @@ class Schedule:
             self.batch_size,
             monitor=self.valid_metric,
             patience=self.patience,
+            averaging=self.averaging,
             **options,
         )
 

@@ -31,6 +31,8 @@ def test_parts_arrive_filled_in_and_their_arguments_are_the_build_s():
         "patience",
         "valid_metric",
         "valid_protocol",
+        "averaging",
+        "seen_items",
     ]
     assert names["epochs"].default == 7 and build.__doc__ == "Text."
     assert all(p.kind is p.KEYWORD_ONLY for name, p in names.items() if name != "catalog")

@@ -7,20 +7,23 @@ import torch
 
 import recloom
 from recloom.data.batch import SequenceBatch
-from recloom.nn.seen_items import SCALE, SeenItems, add_terms
+from recloom.errors import InputError
+from recloom.nn.seen_items import SPREAD, SeenItems, places
+from recloom.training.seen_items import seen_and_unseen
 
+NUMBERS = {"dim": 8, "length": 10, "epochs": 40, "patience": 40, "lr": 5e-3, "batch_size": 64, "dropout": 0.3}
 ROWS = torch.tensor([[3, 5, 3, 7, 3], [4, 4, 0, 0, 0]])
 
 
 def terms():
     module = SeenItems(5)
     with torch.no_grad():
-        module.base.fill_(-2), module.again.fill_(0.5), module.recency.copy_(torch.arange(5) / 10)
+        module.seen.fill_(-2), module.times.fill_(0.5), module.recency.copy_(torch.arange(5) / 10)
     return module
 
 
-def test_each_item_gets_its_base_its_recency_and_its_times():
-    found = add_terms(torch.zeros(2, 9), ROWS, terms()(ROWS)) / SCALE
+def test_each_item_gets_that_of_all_its_recency_and_its_times():
+    found = torch.zeros(2, 9).scatter_add(1, ROWS, terms()(ROWS))
     wanted = torch.zeros(2, 9)
     wanted[0, 3] = -2 + 0.0 + 2 * 0.5
     wanted[0, 7] = -2 + 0.1
@@ -40,8 +43,7 @@ def repeating():
         rows += [(user, item) for item in history]
     log = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row").with_columns(timestamp=pl.int_range(pl.len()))
     data = recloom.prepare(log, min_user=0, min_item=0)
-    numbers = {"dim": 8, "length": 10, "epochs": 40, "patience": 40, "lr": 5e-3, "batch_size": 64, "dropout": 0.3}
-    return data, recloom.train("sasrec", data, progress=False, seen_items=True, **numbers)
+    return data, recloom.train("sasrec", data, progress=False, seen_items=True, **NUMBERS)
 
 
 def test_evaluation_recommendation_and_score_agree(repeating):
@@ -56,7 +58,7 @@ def test_evaluation_recommendation_and_score_agree(repeating):
         batch = SequenceBatch(torch.tensor([user]), torch.from_numpy(history)[None])
         with torch.no_grad():
             plain = method.queries(batch)[0, 0] @ method.catalogue().t()
-            wanted = add_terms(plain[None], batch.items, method.seen_terms(batch))[0, 1:-1]
+            wanted = plain[None].scatter_add(1, batch.items, method.seen_terms(batch))[0, 1:-1]
             torch.testing.assert_close(method.score(batch, torch.arange(1, data.n_items + 1))[0], wanted)
             some = torch.tensor([[history[-1], history[0], 1]])
             torch.testing.assert_close(method.score(batch, some)[0], wanted[some[0] - 1])
@@ -73,21 +75,50 @@ def test_evaluation_recommendation_and_score_agree(repeating):
         method.seen_items.recency[1] -= 3
 
 
-def test_repeats_are_learnt_and_the_states_learn_nothing_from_the_terms(repeating):
-    _, run = repeating
+def test_the_fit_is_where_the_targets_are_most_likely_by_loops():
+    torch.manual_seed(0)
+    items = torch.tensor([[3, 5, 3, 7, 3], [4, 4, 6, 0, 0], [2, 6, 1, 5, 0], [5, 0, 0, 0, 0]])
+    targets, scores = torch.tensor([3, 4, 7, 2]), torch.randn(4, 9)
+    module = SeenItems(5)
+    gaps, since, again, rows, hits = seen_and_unseen(scores, items, targets)
+    module.fit(gaps, since, again, rows, hits)
+
+    numbers = torch.cat([module.seen[None], module.times[None], module.recency]).double().requires_grad_()
+    loss = 0.5 * (numbers[0] / SPREAD) ** 2 + 0.5 * numbers[1:].square().sum()
+    for row, target in enumerate(targets.tolist()):
+        history, logits = items[row][items[row] > 0].tolist(), list(scores[row].double())
+        for item in set(history):
+            since_last = history[::-1].index(item)
+            logits[item] = logits[item] + numbers[0] + numbers[2 + since_last] + numbers[1] * (history.count(item) - 1)
+        loss = loss - torch.stack(logits[1:-1]).log_softmax(0)[target - 1]
+    loss.backward()
+    assert numbers[-1] == 0 and numbers[:-1].abs().min() > 1e-3
+    assert numbers.grad.abs().max() < 1e-4
+
+
+def test_places_of_rows():
+    last, since, again = places(ROWS)
+    assert last.tolist() == [[False, True, False, True, True], [False, True, False, False, False]]
+    assert since[last].tolist() == [3, 1, 0, 0] and again[last].tolist() == [0, 0, 2, 1]
+
+
+def test_repeats_are_found_and_nothing_is_trained_by_them(repeating):
+    data, run = repeating
     assert run.evaluate("full-open", k=(1,)).metrics()["HR@1"] > 0.6
-    method = run.method.train()
-    windows_batch = SequenceBatch(torch.arange(2), ROWS[:, :3], torch.tensor([[5, 3, 7], [4, 6, 0]]))
-    method.zero_grad()
-    method.seen_loss(method.seen_items, windows_batch).backward()
-    touched = {name for name, p in method.named_parameters() if p.grad is not None}
-    assert touched == {"seen_items.base", "seen_items.again", "seen_items.recency"}
-    method.eval()
+    assert not any("seen" in name for name, _ in run.method.named_parameters())
+    plain = recloom.train("sasrec", data, progress=False, **NUMBERS)
+    for (name, value), (_, other) in zip(run.method.named_parameters(), plain.method.named_parameters(), strict=True):
+        torch.testing.assert_close(value, other, msg=name)
+
+
+def test_a_ranker_of_pairs_has_no_such_terms(repeating):
+    with pytest.raises(InputError, match="NCF scores pairs"):
+        recloom.train("ncf", repeating[0], progress=False, seen_items=True)
 
 
 def test_where_nobody_repeats_nothing_seen_is_recommended(cycle):
     numbers = {"dim": 16, "length": 12, "epochs": 30, "patience": 30, "lr": 5e-3, "batch_size": 64}
     run = recloom.train("sasrec", cycle, progress=False, seen_items=True, **numbers)
-    assert SCALE * run.method.seen_items.base < -1
+    assert run.method.seen_items.seen < -1
     masked, open_ = (run.evaluate(protocol).metrics() for protocol in ("full-mask", "full-open"))
     assert open_["HR@10"] == pytest.approx(masked["HR@10"], abs=0.01)
