@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recloom import methods
 from recloom.errors import InputError
 
 FORMAT = 1
@@ -33,10 +34,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def require_same(path: Path, recipe: dict[str, Any]) -> None:
-    """Refuse to continue somebody else's folder."""
+    """Refuse to continue somebody else's folder. Arguments that came since it was written have their default there."""
     if not (path / "recipe.toml").exists():
         raise InputError(f"{path} holds files that are not a run; choose another folder for it")
     found = read_recipe(path)
+    if found["method"] == recipe["method"]:
+        found["numbers"] = without_none(methods.with_defaults(found["method"], found["numbers"]))
     for table in ("method", "numbers", "training"):
         if found[table] != recipe[table]:
             raise InputError(

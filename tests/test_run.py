@@ -110,6 +110,17 @@ def test_a_folder_keeps_one_recipe(saved):
             recloom.train("sasrec", data, out=place / "run", progress=False, **{**QUICK, **change})
 
 
+def test_a_run_from_before_an_argument_came_goes_on_with_its_default(tmp_path, saved):
+    _, data, run = saved
+    copy = run.save(tmp_path / "copy")
+    text = (copy / "recipe.toml").read_text()
+    (copy / "recipe.toml").write_text("".join(line for line in text.splitlines(True) if "averaging" not in line))
+    assert (copy / "recipe.toml").read_text() != text
+    recloom.train("sasrec", data, out=copy, progress=False, **QUICK)
+    with pytest.raises(InputError, match=r"averaging=0\.0 there, 0\.5 asked for"):
+        recloom.train("sasrec", data, out=copy, progress=False, averaging=0.5, **QUICK)
+
+
 def test_what_is_no_run_is_said(tmp_path, saved):
     with pytest.raises(InputError, match=r"recipe\.toml"):
         recloom.load(tmp_path)
