@@ -13,64 +13,92 @@ STEPS = 50
 
 
 class SeenItems(nn.Module):
-    """A term for each item of a row: `seen + recency[steps since it last stood there] + times * (times it did - 1)`.
+    """How an item's score changes that its row holds already.
 
-    All start at 0. Where people never take an item twice, `seen` goes far below 0 and nothing seen is recommended;
-    where they do, recency and number of times say what they come back to. Nothing of it is a parameter: the numbers are
-    fitted to the scores of a trained method, not trained with it.
+    Of the item's own score `share` is kept; `seen + recency[steps since it last stood there] + times * (times it did -
+    1)` is added. At first nothing changes. Where people never take an item twice, `seen` goes far below 0 and nothing
+    seen is recommended; where they do, recency and number of times say what they come back to. Nothing of it is a
+    parameter: the numbers are fitted to the scores of a trained method, which learns nothing of them.
 
     Args:
         length: the longest row.
     """
 
+    share: Tensor
     seen: Tensor
-    recency: Tensor
     times: Tensor
+    recency: Tensor
 
     def __init__(self, length: int) -> None:
         super().__init__()
-        for name, value in (("seen", torch.zeros(())), ("recency", torch.zeros(length)), ("times", torch.zeros(()))):
+        for name, value in (("share", torch.ones(())), ("seen", torch.zeros(())), ("times", torch.zeros(()))):
             self.register_buffer(name, value)
+        self.register_buffer("recency", torch.zeros(length))
 
-    def forward(self, items: Tensor) -> Tensor:
-        """`(batch, width)` right-padded ids -> terms of the same shape: at the last place of each item, else 0."""
-        last, since, again = places(items)
-        since = since.clamp(max=len(self.recency) - 1)
-        return (self.seen + self.recency[since] + self.times * again) * last
-
-    def fit(self, gaps: Tensor, since: Tensor, again: Tensor, rows: Tensor, hits: Tensor) -> None:
-        """Find the numbers under which the targets are most likely: softmax over all items, with the terms.
-
-        The likelihood is concave. A prior holds what few targets tell of near 0: normal, with standard deviation
-        `SPREAD` for `seen` and 1 for the others.
+    def forward(self, items: Tensor, own: Tensor) -> Tensor:
+        """What is added to the scores, at the last place of each item and 0 elsewhere.
 
         Args:
-            gaps: `(n,)`, how far each seen item's score lies above the logarithm of the summed exponentials of the
-                scores of all that its row has not seen.
-            since, again: `(n,)`, of these items as `places` gives them.
+            items: `(batch, width)` right-padded ids.
+            own: `(batch, width)`, their scores.
+        """
+        last, since, again = places(items)
+        since = since.clamp(max=len(self.recency) - 1)
+        terms = (self.share - 1) * own + self.seen + self.recency[since] + self.times * again
+        return torch.where(last, terms, 0.0)
+
+    def fit(
+        self,
+        own: Tensor,
+        unseen: Tensor,
+        since: Tensor,
+        again: Tensor,
+        rows: Tensor,
+        hits: Tensor,
+        *,
+        temperature: float,
+    ) -> None:
+        """Find the numbers under which the targets are most likely: softmax over all items' scores / `temperature`.
+
+        The likelihood is concave. A prior holds what few targets tell of near the start: normal, with standard
+        deviation `SPREAD` for `seen` and 1 for the others.
+
+        Args:
+            own: `(n,)`, scores of seen items, one after the other, divided by the temperature.
+            unseen: `(n,)`, the logarithm of the summed exponentials of the scores, divided by it too, of all that the
+                item's row has not seen.
+            since, again: `(n,)`, of the items as `places` gives them.
             rows: `(n,)`, the row of each.
             hits: `(n,)` bool, whether it is its row's target. Rows without a hit found something new.
         """
-        gaps, since, again = gaps.double(), since.clamp(max=len(self.recency) - 1), again.double()
-        numbers = torch.zeros(len(self.recency) + 2, dtype=torch.float64, requires_grad=True)
-        spread = torch.tensor([SPREAD] + [1.0] * (len(numbers) - 1), dtype=torch.float64)
-        n_rows = int(rows.max()) + 1
+        own, unseen, again, since = (
+            own.double(),
+            unseen.double(),
+            again.double(),
+            since.clamp(max=len(self.recency) - 1),
+        )
+        start = torch.cat([torch.ones(1), torch.zeros(2 + len(self.recency))]).double()
+        spread = torch.ones_like(start)
+        spread[1] = SPREAD
+        numbers, n_rows = start.clone().requires_grad_(), int(rows.max()) + 1
         search = torch.optim.LBFGS([numbers], max_iter=STEPS, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
             search.zero_grad()
-            terms = numbers[0] + numbers[1] * again + F.embedding(since, numbers[2:, None])[:, 0]
-            odds = torch.zeros(n_rows, dtype=torch.float64).index_add(0, rows, (gaps + terms).exp())
-            value = (odds.log1p().sum() - terms[hits].sum() + 0.5 * (numbers / spread).square().sum()) / n_rows
+            recency = F.embedding(since, numbers[3:, None])[:, 0]
+            gaps = numbers[0] * own + numbers[1] + numbers[2] * again + recency - unseen
+            odds = torch.zeros(n_rows, dtype=torch.float64).index_add(0, rows, gaps.exp())
+            prior = 0.5 * ((numbers - start) / spread).square().sum()
+            value = (odds.log1p().sum() - gaps[hits].sum() + prior) / n_rows
             value.backward()
             return value
 
         with torch.enable_grad():
             search.step(loss)
         found = numbers.detach().float()
-        self.seen.copy_(found[0])
-        self.times.copy_(found[1])
-        self.recency.copy_(found[2:])
+        self.share.copy_(found[0])
+        for kept, value in ((self.seen, found[1]), (self.times, found[2]), (self.recency, found[3:])):
+            kept.copy_(value * temperature)
 
 
 def places(items: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -91,12 +91,13 @@ class ExactSearch:
 
     def _add_terms(self, scores: Tensor, batch: SequenceBatch) -> None:
         """What a method adds to the scores of a history's own items, where they may be recommended."""
-        terms = None if self.filter_seen else self.search.method.seen_terms(batch)
-        if terms is None:
+        seen_items = self.search.method.seen_items
+        if self.filter_seen or seen_items is None:
             return
         columns = self._tensor(self._columns(batch.items.cpu().numpy()))
-        real = (batch.items > 0) & (columns >= 0)
-        scores.scatter_add_(1, columns.clamp(min=0), terms.to(scores.dtype) * real)
+        real, columns = (batch.items > 0) & (columns >= 0), columns.clamp(min=0)
+        terms = seen_items(batch.items, scores.gather(1, columns))
+        scores.scatter_add_(1, columns, terms.to(scores.dtype) * real)
 
     def _keep(self, rows: NDArray[np.int64], scores: Tensor, queries: Tensor | None) -> None:
         """Take out what may not be recommended and keep the best of the rest."""

@@ -16,7 +16,7 @@ from recloom.data.dataset import Dataset
 from recloom.data.module import query_batches
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation, Evaluator
-from recloom.training.method import Method
+from recloom.training.method import Method, scores_of
 from recloom.views import draw_places
 
 SCORES_PER_BLOCK = 1 << 24
@@ -66,15 +66,19 @@ def evaluate(
         data, part, protocol, k=k, exact=exact, lists=lists, seed=seed, candidates=candidates, device=str(method.device)
     )
     by_vectors = method.ranks_by == "vectors"
-    evaluator.start(method.catalogue() if by_vectors else None, name)
+    table = method.catalogue() if by_vectors else None
+    evaluator.start(table, name)
     for rows, batch in query_batches(data, part, method.length, 1024 if by_vectors else 256):
         if insert_noise:
             batch = SequenceBatch(batch.users, with_noise(batch.items, insert_noise, method.length, data.n_items, draw))
         if not known_users:
             batch = SequenceBatch(torch.full_like(batch.users, -1), batch.items)
         batch = batch.to(method.device)
-        if by_vectors:
-            evaluator.add_queries(rows, method.queries(batch), batch.items, method.seen_terms(batch))
+        if table is not None:
+            queries, terms = method.queries(batch), None
+            if method.seen_items is not None:
+                terms = method.seen_items(batch.items, scores_of(queries, table, batch.items))
+            evaluator.add_queries(rows, queries, batch.items, terms)
         else:
             evaluator.add_scores(rows, _scores(method, batch, evaluator, rows, data.n_items))
     method.train(was_training)

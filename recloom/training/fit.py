@@ -24,7 +24,7 @@ from recloom.nn.users import UserEmbedding
 from recloom.training.callbacks import AverageWeights, ProgressBar, ReleaseMemory, SeedEveryEpoch, Validate
 from recloom.training.denormals import without_denormals
 from recloom.training.method import Method
-from recloom.training.seen_items import FitSeenItems
+from recloom.training.seen_items import fit_seen_items
 from recloom.training.stage import Stage
 
 
@@ -116,7 +116,6 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     callbacks: list[L.Callback] = [
         SeedEveryEpoch(options.seed, index),
         *([AverageWeights(stage.averaging)] if stage.averaging else []),
-        *([FitSeenItems(data)] if stage.method.seen_items is not None else []),
         ReleaseMemory(),
         Validate(data, folder, stage.monitor, stage.protocol),
     ]
@@ -139,6 +138,8 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     if stage.monitor is not None and keep.best_model_path:
         best = torch.load(keep.best_model_path, map_location="cpu", weights_only=True)
         stage.method.load_state_dict(best["state_dict"])
+    if stage.method.seen_items is not None:
+        fit_seen_items(stage.method, stage.method.seen_items, data)
 
 
 def _trainer(stage: Stage, folder: Path, callbacks: list[L.Callback], options: TrainOptions) -> L.Trainer:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
@@ -20,7 +21,7 @@ from recloom.training.optimizers import MakeOptimizer, adam
 class Method(L.LightningModule, ABC):
     """A method of sequential recommendation. Subclasses are final.
 
-    One method is abstract, `training_step`; four may be replaced: `queries`, `catalogue`, `seen_terms` and
+    One method is abstract, `training_step`; three may be replaced: `queries`, `catalogue` and
     `configure_optimizers`. A trained method is two matrices, and the score of an item is the largest dot
     product over the intents of `queries(batch)`. A method that has no such vectors sets
     `ranks_by = "scores"` and replaces `score` instead.
@@ -33,7 +34,7 @@ class Method(L.LightningModule, ABC):
     Attributes:
         bias_columns: how many columns at the end of `catalogue` are no part of an item's vector, such as its bias.
         name: what messages call it: its entry in `METHODS`, or its class where it was built by hand.
-        seen_items: terms fitted on validation after each epoch; None for none.
+        seen_items: terms of the items that a history holds, fitted once the method is trained; None for none.
         generator: source of all random draws in views and samplers, seeded anew every epoch.
     """
 
@@ -73,25 +74,19 @@ class Method(L.LightningModule, ABC):
         """What each item offers, `(n_items + 2, dim)`."""
         return self.backbone.items.table()
 
-    def seen_terms(self, batch: SequenceBatch) -> Tensor | None:
-        """What is added to the scores of each row's own items, `(batch, length)`; the places of one item add up.
-
-        None where a method has no such terms: here those of `seen_items`. Padding has 0.
-        """
-        return None if self.seen_items is None else self.seen_items(batch.items)
-
     def score(self, batch: SequenceBatch, items: Tensor) -> Tensor:
         """Scores of candidates, `(batch, candidates)`.
 
         Args:
             items: `(candidates,)` for all rows, or `(batch, candidates)`.
         """
-        queries, table, terms = self.queries(batch), self.catalogue()[items], self.seen_terms(batch)
-        own = items.dim() == 2
-        scores = torch.einsum("bkd,bcd->bkc", queries, table) if own else queries @ table.t()
+        queries, table = self.queries(batch), self.catalogue()
+        chosen, own = F.embedding(items, table), items.dim() == 2
+        scores = torch.einsum("bkd,bcd->bkc", queries, chosen) if own else queries @ chosen.t()
         scores = scores.amax(1)
-        if terms is None:
+        if self.seen_items is None:
             return scores
+        terms = self.seen_items(batch.items, scores_of(queries, table, batch.items))
         same = (items if own else items[None])[:, :, None] == batch.items[:, None]
         return scores + (same * terms[:, None]).sum(2)
 
@@ -129,3 +124,14 @@ class Method(L.LightningModule, ABC):
         if self._generator is None or self._generator.device.type != self.device.type:
             self._generator = torch.Generator(self.device)
         return self._generator
+
+
+def scores_of(queries: Tensor, table: Tensor, items: Tensor) -> Tensor:
+    """Scores of each row's own items, `(batch, width)`.
+
+    Args:
+        queries: `(batch, intents, dim)`.
+        table: `(n_items + 2, dim)`.
+        items: `(batch, width)` ids.
+    """
+    return torch.einsum("bkd,bwd->bkw", queries, F.embedding(items, table)).amax(1)

@@ -28,8 +28,8 @@ class Schedule:
         valid_metric: the metric on validation that selects the weights and stops early.
         valid_protocol: its protocol; the method's own if None, which is full-mask where it ranks all items.
         averaging: of the stage, a running mean of the weights.
-        seen_items: terms for the items that a history holds already, fitted on validation after each epoch while the
-            method learns nothing of them; see `SeenItems`.
+        seen_items: terms for the items that a history holds already, fitted on validation once the weights are
+            selected; the method learns nothing of them. See `SeenItems`.
     """
 
     lr: float = 1e-3

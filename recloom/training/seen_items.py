@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import lightning as L
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -16,45 +17,71 @@ MOST_ROWS = 1 << 16
 """Histories that are read for it, about: these are few numbers."""
 
 SCORES_PER_BLOCK = 1 << 24
-"""Scores formed at one time."""
+"""Scores formed at one time; those of one block find the temperature."""
 
+OUT = -1e9
+"""Score of what cannot be taken."""
 
-class FitSeenItems(L.Callback):
-    """Fits a method's `seen_items` after each epoch, before it is validated."""
-
-    def __init__(self, data: Dataset) -> None:
-        self.data = data
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, Method) and pl_module.seen_items is not None
-        fit_seen_items(pl_module, pl_module.seen_items, self.data)
+STEPS = 30
+WIDEST = 10.0
+"""The largest temperature, and one over the smallest."""
 
 
 @torch.no_grad()
 def fit_seen_items(method: Method, seen_items: SeenItems, data: Dataset) -> None:
     """Fit them to what follows the histories of the validation part; nothing else of the method changes.
 
-    On validation, as people come back more often the longer their history is, and as a trained model is too sure of
-    the items that followed in training.
+    On validation, as people come back more often the longer their history is. A trained model is also too sure of its
+    first choices, or not sure enough, so that what is new and what was seen are weighed at a temperature: the one that
+    makes the new items most likely that were taken (temperature scaling, Guo et al., ICML 2017).
     """
-    was_training, table, asked = method.training, method.eval().catalogue(), data.split.valid
-    every, found, n_rows = -(-len(asked.users) // MOST_ROWS), [], 0
-    for rows, batch in query_batches(data, "valid", method.length, max(1, SCORES_PER_BLOCK // len(table))):
-        batch = SequenceBatch(batch.users[::every], batch.items[::every]).to(method.device)
-        targets = torch.from_numpy(data.sequences.items[asked.stop[rows[::every]]]).to(method.device)
-        scores = torch.einsum("bkd,nd->bkn", method.queries(batch), table).amax(1)
-        gaps, since, again, row, hits = seen_and_unseen(scores, batch.items, targets)
-        found.append([part.cpu() for part in (gaps, since, again, n_rows + row, hits)])
-        n_rows += len(targets)
+    was_training, found, n_rows = method.training, [], 0
+    method.eval()
+    temperature = fitted_temperature(method, data)
+    for scores, items, targets in scored_rows(method, data, MOST_ROWS):
+        scores /= temperature
+        own, (last, since, again) = scores.gather(1, items), places(items)
+        unseen = scores.scatter_(1, items, OUT).logsumexp(1, keepdim=True).expand_as(own)
+        rows = n_rows + torch.arange(len(items), device=items.device)[:, None].expand_as(own)
+        parts = own, unseen, since, again, rows, items == targets[:, None]
+        found.append([part[last].cpu() for part in parts])
+        n_rows += len(items)
     if n_rows:
-        seen_items.fit(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        seen_items.fit(*(torch.cat(parts) for parts in zip(*found, strict=True)), temperature=temperature)
     method.train(was_training)
 
 
-def seen_and_unseen(scores: Tensor, items: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """What `SeenItems.fit` asks for, of scores of all ids `(batch, n_items + 2)` for rows `(batch, width)`."""
-    last, since, again = places(items)
-    none = torch.tensor([0, scores.shape[1] - 1], device=scores.device)
-    unseen = scores.index_fill(1, none, -torch.inf).scatter_(1, items, -torch.inf).logsumexp(1)
-    gaps, hits = scores.gather(1, items) - unseen[:, None], items == targets[:, None]
-    return gaps[last], since[last], again[last], last.nonzero()[:, 0], hits[last]
+@torch.no_grad()
+def fitted_temperature(method: Method, data: Dataset) -> float:
+    """What divides scores so that the new items that were taken are most likely among all new ones; 1 if none was."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for scores, items, targets in scored_rows(method, data, max(1, SCORES_PER_BLOCK // data.n_items)):
+        new = (items != targets[:, None]).all(1)
+        found.append((scores.scatter_(1, items, OUT)[new], targets[new]))
+    if not sum(len(targets) for _, targets in found):
+        return 1.0
+    scores, targets = (torch.cat(parts) for parts in zip(*found, strict=True))
+    logarithm = torch.zeros((), device=scores.device, requires_grad=True)
+    search = torch.optim.LBFGS([logarithm], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        value = torch.nn.functional.cross_entropy(scores / logarithm.exp(), targets)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        search.step(loss)
+    return float(logarithm.detach().exp().clamp(1 / WIDEST, WIDEST))
+
+
+def scored_rows(method: Method, data: Dataset, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Scores of all ids `(batch, n_items + 2)`, items and targets, of about `most` histories of the validation part."""
+    table, asked = method.catalogue(), data.split.valid
+    every = -(-len(asked.users) // most)
+    for rows, batch in query_batches(data, "valid", method.length, max(1, SCORES_PER_BLOCK // len(table))):
+        batch = SequenceBatch(batch.users[::every], batch.items[::every]).to(method.device)
+        targets = torch.from_numpy(data.sequences.items[asked.stop[rows[::every]]]).to(method.device, torch.int64)
+        scores = (method.queries(batch) @ table.t()).amax(1)
+        scores[:, 0] = scores[:, -1] = OUT
+        yield scores, batch.items, targets

@@ -9,7 +9,7 @@ import recloom
 from recloom.data.batch import SequenceBatch
 from recloom.errors import InputError
 from recloom.nn.seen_items import SPREAD, SeenItems, places
-from recloom.training.seen_items import seen_and_unseen
+from recloom.training.seen_items import fit_seen_items, fitted_temperature
 
 NUMBERS = {"dim": 8, "length": 10, "epochs": 40, "patience": 40, "lr": 5e-3, "batch_size": 64, "dropout": 0.3}
 ROWS = torch.tensor([[3, 5, 3, 7, 3], [4, 4, 0, 0, 0]])
@@ -18,17 +18,23 @@ ROWS = torch.tensor([[3, 5, 3, 7, 3], [4, 4, 0, 0, 0]])
 def terms():
     module = SeenItems(5)
     with torch.no_grad():
-        module.seen.fill_(-2), module.times.fill_(0.5), module.recency.copy_(torch.arange(5) / 10)
+        (
+            module.share.fill_(0.5),
+            module.seen.fill_(-2),
+            module.times.fill_(0.5),
+            module.recency.copy_(torch.arange(5) / 10),
+        )
     return module
 
 
 def test_each_item_gets_that_of_all_its_recency_and_its_times():
-    found = torch.zeros(2, 9).scatter_add(1, ROWS, terms()(ROWS))
-    wanted = torch.zeros(2, 9)
-    wanted[0, 3] = -2 + 0.0 + 2 * 0.5
-    wanted[0, 7] = -2 + 0.1
-    wanted[0, 5] = -2 + 0.3
-    wanted[1, 4] = -2 + 0.0 + 0.5
+    scores = torch.randn(2, 9)
+    found = scores.scatter_add(1, ROWS, terms()(ROWS, scores.gather(1, ROWS)))
+    wanted = scores.clone()
+    wanted[0, 3] = 0.5 * scores[0, 3] - 2 + 0.0 + 2 * 0.5
+    wanted[0, 7] = 0.5 * scores[0, 7] - 2 + 0.1
+    wanted[0, 5] = 0.5 * scores[0, 5] - 2 + 0.3
+    wanted[1, 4] = 0.5 * scores[1, 4] - 2 + 0.0 + 0.5
     torch.testing.assert_close(found, wanted)
 
 
@@ -58,7 +64,8 @@ def test_evaluation_recommendation_and_score_agree(repeating):
         batch = SequenceBatch(torch.tensor([user]), torch.from_numpy(history)[None])
         with torch.no_grad():
             plain = method.queries(batch)[0, 0] @ method.catalogue().t()
-            wanted = plain[None].scatter_add(1, batch.items, method.seen_terms(batch))[0, 1:-1]
+            terms = method.seen_items(batch.items, plain[batch.items])
+            wanted = plain[None].scatter_add(1, batch.items, terms)[0, 1:-1]
             torch.testing.assert_close(method.score(batch, torch.arange(1, data.n_items + 1))[0], wanted)
             some = torch.tensor([[history[-1], history[0], 1]])
             torch.testing.assert_close(method.score(batch, some)[0], wanted[some[0] - 1])
@@ -75,25 +82,73 @@ def test_evaluation_recommendation_and_score_agree(repeating):
         method.seen_items.recency[1] -= 3
 
 
-def test_the_fit_is_where_the_targets_are_most_likely_by_loops():
-    torch.manual_seed(0)
-    items = torch.tensor([[3, 5, 3, 7, 3], [4, 4, 6, 0, 0], [2, 6, 1, 5, 0], [5, 0, 0, 0, 0]])
-    targets, scores = torch.tensor([3, 4, 7, 2]), torch.randn(4, 9)
-    module = SeenItems(5)
-    gaps, since, again, rows, hits = seen_and_unseen(scores, items, targets)
-    module.fit(gaps, since, again, rows, hits)
+class Scored(torch.nn.Module):
+    """A method whose scores are given, over data that ask for its rows."""
 
-    numbers = torch.cat([module.seen[None], module.times[None], module.recency]).double().requires_grad_()
-    loss = 0.5 * (numbers[0] / SPREAD) ** 2 + 0.5 * numbers[1:].square().sum()
-    for row, target in enumerate(targets.tolist()):
-        history, logits = items[row][items[row] > 0].tolist(), list(scores[row].double())
+    ranks_by, length, device = "vectors", 5, torch.device("cpu")
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = scores
+
+    def queries(self, batch):
+        return self.scores[batch.users][:, None]
+
+    def catalogue(self):
+        return torch.eye(self.scores.shape[1])
+
+
+@pytest.fixture
+def known():
+    """Four people's histories, what they took then, and scores that are too sure."""
+    torch.manual_seed(3)
+    rows = [[3, 5, 3, 7, 3, 3], [4, 4, 6, 4], [2, 6, 1, 5, 7], [5, 2], [1, 3, 2, 3, 6, 3]]
+    log = [(user, item, time) for user, row in enumerate(rows) for time, item in enumerate([*row, 1])]
+    columns = ["user_id", "item_id", "timestamp"]
+    data = recloom.prepare(pl.DataFrame(log, schema=columns, orient="row"), min_user=0, min_item=0)
+    return rows, data, Scored(4 * torch.randn(len(rows), data.n_items + 2))
+
+
+def log_likelihood(rows, data, method, numbers, temperature):
+    """Of the last item of each row after those before it, by loops."""
+    share, seen, times, *recency = numbers
+    found = 0.0
+    for row, items in enumerate(rows):
+        *history, target = (int(data.catalog.encode([item])[0]) for item in items)
+        logits = list(method.scores[row].double() / temperature)
         for item in set(history):
-            since_last = history[::-1].index(item)
-            logits[item] = logits[item] + numbers[0] + numbers[2 + since_last] + numbers[1] * (history.count(item) - 1)
-        loss = loss - torch.stack(logits[1:-1]).log_softmax(0)[target - 1]
-    loss.backward()
-    assert numbers[-1] == 0 and numbers[:-1].abs().min() > 1e-3
-    assert numbers.grad.abs().max() < 1e-4
+            again, since = history.count(item) - 1, history[::-1].index(item)
+            logits[item] = share * logits[item] + seen + times * again + recency[since]
+        found = found + torch.stack(logits[1:-1]).log_softmax(0)[target - 1]
+    return found
+
+
+def test_the_fit_is_where_the_targets_are_most_likely_by_loops(known):
+    rows, data, method = known
+    module, temperature = SeenItems(5), fitted_temperature(method, data)
+    fit_seen_items(method, module, data)
+    others = torch.cat([module.seen[None], module.times[None], module.recency]) / temperature
+    numbers = torch.cat([module.share[None], others]).double().requires_grad_()
+    prior = 0.5 * ((numbers[0] - 1) ** 2 + (numbers[1] / SPREAD) ** 2 + numbers[2:].square().sum())
+    (prior - log_likelihood(rows, data, method, numbers, temperature)).backward()
+    assert numbers[:5].abs().min() > 1e-3
+    assert numbers.grad.abs().max() < 1e-3
+
+
+def test_the_temperature_makes_new_targets_most_likely_by_loops(known):
+    rows, data, method = known
+
+    def unlikeliness(temperature):
+        total = 0.0
+        for row, items in enumerate(rows):
+            *history, target = (int(data.catalog.encode([item])[0]) for item in items)
+            if target not in history:
+                new = [item for item in range(1, data.n_items + 1) if item not in history]
+                total -= float((method.scores[row, new] / temperature).log_softmax(0)[new.index(target)])
+        return total
+
+    found = fitted_temperature(method, data)
+    assert found > 1.5 and unlikeliness(found) < min(unlikeliness(found * 1.02), unlikeliness(found / 1.02))
 
 
 def test_places_of_rows():

@@ -12,7 +12,7 @@ N_ITEMS = 57
 class LastItem(torch.nn.Module):
     """Asks for what lies near the latest items: one query for each of the last `intents` items it reads."""
 
-    ranks_by = "vectors"
+    ranks_by, seen_items = "vectors", None
 
     def __init__(self, vectors, length=4, intents=1):
         super().__init__()
@@ -21,9 +21,6 @@ class LastItem(torch.nn.Module):
     @property
     def device(self):
         return self.vectors.device
-
-    def seen_terms(self, batch):
-        return None
 
     def queries(self, batch):
         assert batch.items.shape[1] <= self.length
