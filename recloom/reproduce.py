@@ -145,7 +145,10 @@ def read_negatives(folder: Path, recipe: Recipe, data: Dataset) -> NDArray[np.in
 
 
 def measure(run: Run, recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """What is written of one seed: metrics with 95 % intervals under every protocol, selection, cost, place."""
+    """What is written of one seed: metrics with 95 % intervals under every protocol, selection, cost, place.
+
+    Variants are chosen between, so theirs on validation are written too.
+    """
     measured: dict[str, dict[str, Any]] = {}
     for name in recipe.protocols:
         given = name == "sample-99" and recipe.negatives is not None
@@ -158,6 +161,9 @@ def measure(run: Run, recipe: Recipe, folder: Path) -> dict[str, Any]:
         }
         if evaluation.lists is not None and evaluation.attributes is not None:
             measured[name]["metrics"]["distance@10"] = evaluation.distance(10)
+        if recipe.variants:
+            validation = run.evaluate(name, CUTOFFS, "valid", exact=False, lists=False).metrics()
+            measured[name]["validation"] = {key: float(value) for key, value in validation.items()}
     return {
         "protocols": measured,
         **_training(run),

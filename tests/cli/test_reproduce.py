@@ -193,7 +193,13 @@ def test_the_table_has_means_spread_and_distance():
 def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
     def variant(name, dataset, values):
         seeds = {
-            seed: {"protocols": {"full-mask": {"metrics": {"NDCG@10": 2 * value}}}, "selected": {"value": value}}
+            seed: {
+                "protocols": {
+                    "full-mask": {"metrics": {"NDCG@10": 2 * value}},
+                    "full-open": {"metrics": {"NDCG@10": value}, "validation": {"NDCG@10": value / 2}},
+                },
+                "selected": {"metric": "NDCG@10", "protocol": "full-mask", "value": value},
+            }
             for seed, value in values.items()
         }
         head = {"dataset": dataset, "file": f"{dataset}/ladder.toml", "variants": ["whole", "plain"]}
@@ -207,9 +213,12 @@ def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
     ])  # fmt: skip
     rows = [line for line in text.splitlines() if line.startswith(("| whole", "| plain"))]
     assert rows == [
-        "| whole | shop | 0.4333 ± 0.4041 |  | 3 | 0.8667 ± 0.8083 |  |",
-        "| plain | alone | 0.1000 |  | 1 | 0.2000 |  |",
-        "| plain | shop | 0.2000 ± 0.1414 | +0.0 % | 2 - + | 0.4000 ± 0.2828 | +0.0 % |",
+        "| whole | shop | full-mask | 0.4333 ± 0.4041 |  | 3 | 0.8667 ± 0.8083 |  |",
+        "| whole | shop | full-open | 0.2167 ± 0.2021 |  | 3 | 0.4333 ± 0.4041 |  |",
+        "| plain | alone | full-mask | 0.1000 |  | 1 | 0.2000 |  |",
+        "| plain | alone | full-open | 0.0500 |  | 1 | 0.1000 |  |",
+        "| plain | shop | full-mask | 0.2000 ± 0.1414 | +0.0 % | 2 - + | 0.4000 ± 0.2828 | +0.0 % |",
+        "| plain | shop | full-open | 0.1000 ± 0.0707 | +0.0 % | 2 - + | 0.2000 ± 0.1414 | +0.0 % |",
     ]
     assert "## ladder" in text and text.count("## ") == 1
 
@@ -224,6 +233,8 @@ def test_variants_of_a_recipe_are_written_beside_the_table(data, recipe, tmp_pat
     wide, narrow = (json.loads((out / "shop" / f"small-{name}.json").read_text()) for name in ("wide", "narrow"))
     assert wide["published"] == {"full-mask": {"source": "a paper", "HR@10": 0.2}}
     assert narrow["published"] == {"full-open": {"source": "its own", "HR@1": 0.9}}
+    seed = wide["seeds"]["1"]
+    assert seed["protocols"]["full-mask"]["validation"]["NDCG@10"] == pytest.approx(seed["selected"]["value"])
 
 
 @pytest.mark.parametrize(

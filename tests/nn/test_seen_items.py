@@ -177,3 +177,15 @@ def test_where_nobody_repeats_nothing_seen_is_recommended(cycle):
     assert run.method.seen_items.seen < -1
     masked, open_ = (run.evaluate(protocol).metrics() for protocol in ("full-mask", "full-open"))
     assert open_["HR@10"] == pytest.approx(masked["HR@10"], abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["bpr-mf", "bert4rec", "dssrec", "gru4rec"])
+def test_any_method_of_vectors_takes_them_and_a_saved_run_keeps_them(repeating, tmp_path, name):
+    data, _ = repeating
+    run = recloom.train(name, data, out=tmp_path / "run", progress=False, epochs=2, seen_items=True, dim=8)
+    assert run.method.seen_items.seen != 0
+    again = recloom.load(tmp_path / "run", data)
+    found, kept = (one.evaluate("full-open").metrics()["NDCG@10"] for one in (run, again))
+    assert found == pytest.approx(kept)
+    run.method.seen_items = None
+    assert run.evaluate("full-open").metrics()["NDCG@10"] < found
