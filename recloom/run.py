@@ -224,6 +224,8 @@ def train(
         corrupt=corrupt,
     )
     options.accelerator()
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed={seed!r} must be a whole number, at least 0")
     if devices > 1 and out is None:
         raise InputError("devices > 1 starts several processes, which need one folder; give out=FOLDER")
     torch.manual_seed(seed)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from recloom import methods
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
-from recloom.training import Backbone, Stage, WindowsSchedule
+from recloom.objectives import NextItem
+from recloom.training import Stage, WindowsSchedule
 
 if TYPE_CHECKING:
     from recloom.run import Run
@@ -48,22 +52,34 @@ def start_from(begun: Run, method: str, numbers: dict[str, Any], stages: list[St
     if given is None or wanted is None:
         lacking = begun.recipe["method"] if given is None else method
         raise InputError(f"start: {lacking} has no backbone that could be handed on")
-    misfit = _misfit(given, wanted)
-    if misfit:
-        unlike = ", ".join(_unlike(begun, method, numbers))
-        advice = f" ({unlike}); give the same arguments, or start from another run" if unlike else ""
-        raise InputError(f"start: the backbone of {begun.path} is not that of {method}: {misfit}{advice}")
+    _require_fit(begun, method, numbers, given, wanted, "the backbone")
     wanted.load_state_dict(given.state_dict())
     names, done = [found.name for found in stages], begun.recipe["training"].get("stage")
     if begun.recipe["method"] != method or done not in names[:-1]:
         return 0
     place = names.index(done)
+    _require_fit(begun, method, numbers, begun.method, stages[place].method, f"stage {done}")
     stages[place].method.load_state_dict(begun.method.state_dict())  # what later stages share besides the backbone
     return place + 1
 
 
-def _misfit(given: Backbone, wanted: Backbone) -> str | None:
-    """The first weight that two backbones do not share by name and shape, in words."""
+def _require_fit(
+    begun: Run, method: str, numbers: dict[str, Any], given: nn.Module, wanted: nn.Module, part: str
+) -> None:
+    """An error that says what to change, where weights of a run do not fit."""
+    misfit = _misfit(given, wanted)
+    if not misfit:
+        return
+    unlike, other = ", ".join(_unlike(begun, method, numbers)), begun.recipe["method"]
+    advice = f" ({unlike}); give the same arguments, or start from another run" if unlike else ""
+    encoders = [type(getattr(found, "encoder", None)) for found in (given, wanted)]
+    if encoders[0] is not encoders[1] and "model" in methods.arguments(other):
+        advice = f"; {other} hands over to other methods itself: `recloom train {other} ... model={method}`"
+    raise InputError(f"start: {part} of {begun.path} is not that of {method}: {misfit}{advice}")
+
+
+def _misfit(given: nn.Module, wanted: nn.Module) -> str | None:
+    """The first weight that two modules do not share by name and shape, in words."""
     there, here = ({name: list(weight.shape) for name, weight in each.state_dict().items()} for each in (given, wanted))
     for name in {**there, **here}:
         if there.get(name) != here.get(name):
@@ -72,10 +88,10 @@ def _misfit(given: Backbone, wanted: Backbone) -> str | None:
 
 
 def _unlike(begun: Run, method: str, numbers: dict[str, Any]) -> list[str]:
-    """Arguments of both methods that differ, but for those of training."""
+    """Arguments of both methods that differ, but for those of losses and training."""
     there = methods.with_defaults(begun.recipe["method"], begun.recipe["numbers"])
     here = methods.with_defaults(method, numbers)
-    passed_over = {field.name for field in fields(WindowsSchedule)}
+    passed_over = {field.name for field in fields(WindowsSchedule)} | set(inspect.signature(NextItem).parameters)
     return [
         f"{name} is {there[name]!r} there and {value!r} here"
         for name, value in here.items()

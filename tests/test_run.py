@@ -100,6 +100,13 @@ def test_noise_is_the_asked_share_and_the_latest_items_stay():
     assert short.shape == (4000, 4) and torch.equal(short[:, -1:], ends)
 
 
+@pytest.mark.parametrize("seed", [-1, 1.5])
+def test_a_seed_is_a_whole_number_from_zero(saved, tmp_path, seed):
+    with pytest.raises(InputError, match="at least 0"):
+        recloom.train("sasrec", saved[1], out=tmp_path / "run", seed=seed, progress=False, **QUICK)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_keeps_one_recipe(saved):
     place, data, _ = saved
     began = time.perf_counter()

@@ -104,6 +104,8 @@ def test_what_does_not_fit_is_refused(cycle, pretrained, make_cycle_log, cycle_w
         recloom.train("sasrec", cycle, start=pretrained, progress=False)
     with pytest.raises(InputError, match=r"encoder\S* has the shape (\[.*\]|none) there and (\[.*\]|none) here"):
         recloom.train("gru4rec", cycle, start=pretrained, dim=8, length=10, dropout=0.2, progress=False)
+    with pytest.raises(InputError, match=r"hands over .* itself: `recloom train s3rec-mip \.\.\. model=caser`"):
+        recloom.train("caser", cycle, start=pretrained, dim=8, length=10, progress=False)
     with pytest.raises(InputError, match="pop has no backbone"):
         recloom.train("pop", cycle, start=pretrained, progress=False)
     other = recloom.prepare(make_cycle_log(n_items=20), min_user=0, min_item=0)
@@ -113,6 +115,12 @@ def test_what_does_not_fit_is_refused(cycle, pretrained, make_cycle_log, cycle_w
         recloom.train("s3rec-mip", cycle_with_attributes, start=pretrained, **NUMBERS)
     with pytest.raises(InputError, match="nowhere is not a run: there is no such folder"):
         recloom.train("s3rec-mip", cycle, start="nowhere", **NUMBERS)
+
+
+def test_a_stage_of_another_model_is_refused_by_what_differs(cycle_with_attributes, tmp_path):
+    pretrained = recloom.train("s3rec", cycle_with_attributes, out=tmp_path / "pre", stage="pretrain", **NUMBERS)
+    with pytest.raises(InputError, match=r"stage pretrain of .*model is 'sasrec' there and 'autoint' here"):
+        recloom.train("s3rec", cycle_with_attributes, start=pretrained, model="autoint", **NUMBERS)
 
 
 def test_another_start_in_the_same_folder_is_refused(cycle, pretrained, tmp_path):

@@ -47,6 +47,8 @@ class Convolutional(Encoder):
         for name, value in (("recent", recent), ("horizontal", horizontal), ("vertical", vertical), ("length", length)):
             if value < 1:
                 raise InputError(f"{name}={value}: at least 1 is needed")
+        if recent > length:
+            raise InputError(f"recent={recent} reads more than the length={length} of a row; choose at most that")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout={dropout} must be at least 0 and below 1")
         self.dim, self.recent, self.dropout, self.length = dim, recent, dropout, length

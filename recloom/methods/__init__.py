@@ -80,7 +80,8 @@ AT_LEAST_ONE = {
     *("dim", "hidden", "layers", "heads", "length", "negatives", "targets", "recent", "copies", "steps", "intents"),
     *("horizontal", "vertical", "batch_size", "pretrain_batch_size", "patience"),
 }
-AT_LEAST_ZERO = {"epochs", "pretrain_epochs", "weight_decay", "regularisation", "slots"}
+AT_LEAST_ZERO = {"epochs", "pretrain_epochs", "weight_decay", "regularisation", "slots", "others", "alpha"}
+ABOVE_ZERO = {"lr", "ridge"}
 
 
 def get_build(name: str) -> Callable[..., list[Stage]]:
@@ -133,8 +134,8 @@ def _check_range(name: str, key: str, value: Any) -> None:
         raise InputError(f"{name}: {key}={value} must be at least 0 and below 1")
     if (key in AT_LEAST_ZERO or key.endswith("_weight")) and value < 0:
         raise InputError(f"{name}: {key}={value} must be at least 0")
-    if key == "lr" and value <= 0:
-        raise InputError(f"{name}: lr={value} must be above 0")
+    if key in ABOVE_ZERO and value <= 0:
+        raise InputError(f"{name}: {key}={value} must be above 0")
 
 
 def _fits(value: Any, default: Any) -> bool:

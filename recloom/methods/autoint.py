@@ -141,7 +141,7 @@ def side_by_side(fields: Tensor) -> Tensor:
     return fields.transpose(0, 1).flatten(1)
 
 
-@composed(training=Schedule)
+@composed(hidden=("seen_items",), training=Schedule)
 def build(
     catalog: Catalog,
     training: Schedule,

@@ -4,9 +4,9 @@ Paper: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback,
 
 Departures: Adam over batches of whole histories, every action once an epoch against uniform items outside its row,
 instead of single bootstrapped triples. No item biases unless `biases=True`. A user who was not trained is folded in
-from the given history: with the items fixed, the vector that gives these items the score 1 and all others 0 in the
-least squares, biases included, all others with the weight `others`, drawn to the mean user by `ridge`. The same is not
-done for users who were trained.
+from the given history: with the items fixed, the vector whose scores are in the least squares 1 for these items, each
+as often as it stands there, and, with the weight `others`, 0 for all items (as in iALS), biases included; drawn to the
+mean user by `ridge`. The same is not done for users who were trained.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def build(
     elu: float = 0.5,
     logq: float = 0.0,
 ) -> list[Stage]:
-    """GRU4Rec+ from numbers; `elu` and `regularisation` belong to the losses of the paper, not to "softmax"."""
+    """GRU4Rec+ from numbers; `elu` belongs to the losses of the paper, `regularisation` to "bpr-max" alone."""
     method = GRU4RecPlus(
         backbone(catalog),
         catalog,

@@ -63,6 +63,8 @@ class HGN(Method):
         for name, value in (("recent", recent), ("targets", targets)):
             if value < 1:
                 raise InputError(f"{name}={value}: at least 1 is needed")
+        if recent > length:
+            raise InputError(f"recent={recent} reads more than the length={length} of a row; choose at most that")
         self.next_item, self.recent, self.targets = next_item, recent, targets
         self.users = UserEmbedding(catalog.n_users, dim, 1 / dim)
         self.items = nn.Parameter(torch.randn(catalog.n_rows, dim) / dim)

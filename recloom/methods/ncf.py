@@ -117,7 +117,7 @@ class NCF(Method):
         return score_pairs(self.pairs, self.of_users(batch.users), candidates, PAIRS_AT_ONCE)
 
 
-@composed(training=Schedule)
+@composed(hidden=("seen_items",), training=Schedule)
 def build(
     catalog: Catalog,
     training: Schedule,

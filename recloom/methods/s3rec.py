@@ -15,6 +15,10 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - Every prefix of the last 50 training items is a row (code); `pretrain_windows="whole"` takes each history once,
   several times cheaper. Prefixes of one item are left out: with the last position hidden, nothing of them is seen.
 - Batches hold rows of like length and equal numbers of items, not of rows.
+- `model` is what is pre-trained and fine-tuned: "sasrec", or another of `MODELS` (the paper's figure 3). "autoint"
+  and "caser" take over the embeddings alone, which a Transformer of the same numbers pre-trains. What pre-training is
+  worth to a model is told by the same command with `pretrain_epochs=0`; the loss, weight decay and first vectors are
+  those of this file, not of the model's own.
 - Fine-tuning is by softmax over all items; `loss="bce"` (code) gives the published numbers, "bpr" is the paper's.
 - Ours alone: foreign segments come from training items only (the code's from all, held-out ones too); negatives are
   real items outside the row (the code's may be the mask); repeated attributes count once; a history is hidden by
@@ -35,7 +39,7 @@ from torch import Tensor, nn
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.negatives import uniform_outside
-from recloom.data.windows import get_windows, prefixes, sliding
+from recloom.data.windows import get_windows, prefixes, sliding, whole
 from recloom.errors import InputError
 from recloom.items import AttributeEmbedding
 from recloom.methods import caser, fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
@@ -71,6 +75,8 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "fdsa": fdsa.make_backbone,
 }
 """The models whose backbone can be pre-trained whole (figure 3)."""
+
+MODELS = (*BACKBONES, "autoint", "caser")
 
 RECURRENT = ("gru4rec", "gru4rec-f")
 """Those that read one direction: `context="causal"`."""
@@ -242,8 +248,8 @@ def build(
     precision: str = "auto",
 ) -> list[Stage]:
     """Pre-training and fine-tuning of one backbone; without weights or epochs of the first, fine-tuning alone."""
-    if model not in (*BACKBONES, "autoint", "caser"):
-        raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}, autoint, caser")
+    if model not in MODELS:
+        raise InputError(f"model={model!r} is not known; choose one of {', '.join(MODELS)}")
     numbers: dict[str, Any] = {"dim": dim, "length": length, "dropout": dropout}
     if model not in RECURRENT:
         numbers |= {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
@@ -256,7 +262,9 @@ def build(
         method = AutoInt(
             catalog,
             dim,
+            layers=layers,
             heads=heads,
+            dropout=dropout,
             length=length,
             negatives=negatives,
             items=backbone.items,
@@ -271,7 +279,7 @@ def build(
             tuned = Caser(convolutions, catalog, next_item, make_optimizer=make_optimizer)
         else:
             tuned = NextItemPrediction(backbone, next_item, make_optimizer=make_optimizer)
-        fine_tuning = training.stage(tuned)
+        fine_tuning = training.stage(tuned, sliding if model == "caser" else whole)
     weights = {"aap": aap_weight, "mip": mip_weight, "map": map_weight, "sp": sp_weight}
     if not any(weights.values()) or not pretrain_epochs:
         return [fine_tuning]

@@ -206,7 +206,32 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     assert call("compare", place / "data", "--methods", "pop,sasrec,repeat-recent", *options)[0] == 0
     assert weights.stat().st_mtime_ns == written, "a finished run is not trained again"
     assert "| repeat-recent |" in (tmp_path / "tables" / "all" / "leaderboard.md").read_text()
-    assert (tmp_path / "out" / "leaderboard.md").read_text() == table
+    assert (tmp_path / "out" / "leaderboard.md").read_text() == table and found["missing"] == []
+
+
+def test_a_comparison_under_way_says_what_is_to_come(place, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        names = ["pop", "repeat-recent", "sasrec"]
+        recloom.compare(place / "data", names, seeds=1, tables=tmp_path, progress=False, say=Stop(2))
+    table = (tmp_path / "leaderboard.md").read_text()
+    assert "| pop |" in table and "Not finished: repeat-recent, sasrec are to come" in table
+
+
+class Stop:
+    """A listener who leaves at a line."""
+
+    def __init__(self, line):
+        self.left = line
+
+    def __call__(self, text):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_an_argument_is_given_once(call, place, tmp_path):
+    code, _, err = call("train", "sasrec", place / "data", "-o", tmp_path / "run", "--epochs", "2", "epochs=3")
+    assert code == 2 and "epochs is given twice: --epochs 2 and epochs=3" in " ".join(err.split())
 
 
 def test_compare_varies_an_argument(call, place, tmp_path):

@@ -167,6 +167,7 @@ def test_the_table_has_means_spread_and_distance():
             "protocols": {"full-mask": {"metrics": metrics}},
             "epochs": 3,
             "train_seconds": 2.0,
+            "selected": {"metric": "MRR", "protocol": "pop-100", "value": 0.5},
             "commit": "abcdef1234",
             "dirty": True,
         }
@@ -178,7 +179,11 @@ def test_the_table_has_means_spread_and_distance():
     text = table([result])
     assert "0.1500 ± 0.0707" in text
     assert "*0.0800 (+87.5 %)*" in text and "a paper" in text
-    assert "abcdef1\\*" in text
+    assert "abcdef1\\*" in text and "| MRR pop-100 | 3 | 2 s |" in text
+    started = {**result, "begun": {"start": "before", "negatives": None}}
+    assert "| 2 s after before |" in table([started])
+    result["seeds"]["1"]["selected"] = None
+    assert "| last epoch |" in table([result])
     result["seeds"] = {"1": seed(0.08004)}
     assert "*0.0800 (+0.0 %)*" in table([result])
     del result["seeds"]["1"]["protocols"]["full-mask"]["metrics"]["HR@1"]  # measured before that metric was

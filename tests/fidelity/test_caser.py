@@ -112,3 +112,8 @@ def test_the_user_and_the_bias_count(cycle):
 def test_less_than_one_is_refused(cycle, name):
     with pytest.raises(InputError, match=f"{name}=0"):
         make(cycle.catalog, **{name: 0})
+
+
+def test_no_more_items_are_read_than_a_row_holds(cycle):
+    with pytest.raises(InputError, match="recent=12 reads more than the length=9"):
+        make(cycle.catalog, recent=12)

@@ -84,3 +84,8 @@ def test_less_than_one_is_refused(cycle):
     for name in ("recent", "targets"):
         with pytest.raises(InputError, match=f"{name}=0"):
             make(cycle.catalog, **{name: 0})
+
+
+def test_no_more_items_are_read_than_a_row_holds(cycle):
+    with pytest.raises(InputError, match="recent=12 reads more than the length=9"):
+        make(cycle.catalog, recent=12)

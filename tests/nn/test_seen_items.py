@@ -6,9 +6,11 @@ import pytest
 import torch
 
 import recloom
+from recloom import methods
 from recloom.data.batch import SequenceBatch
 from recloom.errors import InputError
 from recloom.nn.seen_items import SPREAD, SeenItems, places
+from recloom.training import Schedule
 from recloom.training.seen_items import fit_seen_items, fitted_temperature
 
 NUMBERS = {"dim": 8, "length": 10, "epochs": 40, "patience": 40, "lr": 5e-3, "batch_size": 64, "dropout": 0.3}
@@ -167,8 +169,10 @@ def test_repeats_are_found_and_nothing_is_trained_by_them(repeating):
 
 
 def test_a_ranker_of_pairs_has_no_such_terms(repeating):
+    assert not {"seen_items"} & {*methods.arguments("ncf"), *methods.arguments("autoint")}
+    ranker = methods.build("ncf", repeating[0].catalog)[0].method
     with pytest.raises(InputError, match="NCF scores pairs"):
-        recloom.train("ncf", repeating[0], progress=False, seen_items=True)
+        Schedule(seen_items=True).stage(ranker)
 
 
 def test_where_nobody_repeats_nothing_seen_is_recommended(cycle):

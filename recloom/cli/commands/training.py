@@ -21,7 +21,7 @@ def train(
     recipe: Annotated[
         Path | None, typer.Option(help="Recipe file whose numbers are used; key=value go before.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Makes the result, together with data and numbers.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Makes the result, together with data and numbers.")] = 1,
     epochs: Annotated[int | None, typer.Option(help="The most epochs; the method's own if not given.")] = None,
     device: Device = "auto",
     precision: Annotated[
@@ -55,10 +55,8 @@ def train(
     """
     from recloom.run import train as train_run
 
-    chosen = _numbers(method, recipe, numbers, epochs)
     mixed = precision == "mixed"
-    if precision is not None and not mixed:
-        chosen["precision"] = precision
+    chosen = _numbers(method, recipe, numbers, {"epochs": epochs, "precision": None if mixed else precision})
     run = train_run(
         method,
         data,
@@ -83,11 +81,15 @@ def train(
     say(f"The run is in {out}. Next: {onward}")
 
 
-def _numbers(method: str, recipe: Path | None, pairs: list[str] | None, epochs: int | None) -> dict[str, Any]:
-    """Arguments of `build`: those of the recipe, then those typed, then --epochs."""
-    chosen = {} if recipe is None else read_numbers(recipe, method)
-    chosen |= parse_numbers(pairs)
-    return chosen if epochs is None else {**chosen, "epochs": epochs}
+def _numbers(
+    method: str, recipe: Path | None, pairs: list[str] | None, options: dict[str, int | str | None]
+) -> dict[str, Any]:
+    """Arguments of `build`: those of the recipe, then those typed, as key=value or as options of their name."""
+    typed, asked = parse_numbers(pairs), {key: value for key, value in options.items() if value is not None}
+    twice = sorted(set(typed) & set(asked))
+    if twice:
+        raise InputError(f"{twice[0]} is given twice: --{twice[0]} {asked[twice[0]]} and {twice[0]}={typed[twice[0]]}")
+    return {**({} if recipe is None else read_numbers(recipe, method)), **typed, **asked}
 
 
 def evaluate(
