@@ -85,7 +85,7 @@ def sliding(sequences: Sequences, train_stop: Int, length: int, step: int | None
     """
     step = max(1, length // 2) if step is None else step
     if not 1 <= step <= length:
-        raise InputError(f"windows: step must lie in 1..{length} (the length), not {step}")
+        raise InputError(f"windows: step must lie in 1..{length} (the items a row holds), not {step}")
     begin = sequences.offsets[:-1]
     targets = train_stop - begin - 1
     counts = np.where(targets >= 1, 1 + np.maximum(0, -(-(targets - length) // step)), 0)

@@ -148,7 +148,9 @@ def reproduce(
 ) -> None:
     """Train recipes on their data sets, evaluate on test, and write results/.
 
-    A result is written after each seed; the same command after a stop continues.
+    A result is written after each seed; the same command after a stop continues. The folder of data sets holds, by the
+    name of the recipe's folder, NAME/interactions.parquet (user_id, item_id, timestamp) and, where items have
+    attributes, NAME/items.parquet (item_id, attributes).
 
     \b
     Example:
