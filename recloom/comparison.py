@@ -69,7 +69,7 @@ class Comparison:
         if self.missing:
             lines += [
                 "",
-                f"Not finished: {', '.join(self.missing)} are to come, and will change the tests' corrections.",
+                f"Not finished. To come, which will change the tests' corrections: {', '.join(self.missing)}.",
             ]
         return "\n".join([*lines, "", self._measured()]) + "\n"
 

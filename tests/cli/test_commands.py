@@ -214,7 +214,7 @@ def test_a_comparison_under_way_says_what_is_to_come(place, tmp_path):
         names = ["pop", "repeat-recent", "sasrec"]
         recloom.compare(place / "data", names, seeds=1, tables=tmp_path, progress=False, say=Stop(2))
     table = (tmp_path / "leaderboard.md").read_text()
-    assert "| pop |" in table and "Not finished: repeat-recent, sasrec are to come" in table
+    assert "| pop |" in table and "corrections: repeat-recent, sasrec." in table
 
 
 class Stop:
