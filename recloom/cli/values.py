@@ -36,6 +36,14 @@ def parse_numbers(pairs: Sequence[str] | None) -> dict[str, Any]:
     return numbers
 
 
+def with_options(typed: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Numbers typed as key=value, and those given as options of their name; None is an option not given."""
+    asked = {key: value for key, value in options.items() if value is not None}
+    for key in typed.keys() & asked.keys():
+        raise InputError(f"{key} is given twice: --{key} {asked[key]} and {key}={typed[key]}")
+    return {**typed, **asked}
+
+
 def parse_numbers_by_method(pairs: Sequence[str] | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """`["dim=64", "sasrec.loss=bce"]` as numbers for all methods, and numbers by method."""
     shared: list[str] = []

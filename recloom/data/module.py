@@ -103,9 +103,9 @@ class TrainingBatches:
 
 
 def query_batches(
-    data: Dataset, part: str, length: int, users_per_batch: int = 1024
+    data: Dataset, part: str, length: int, users_per_batch: int = 1024, every: int = 1
 ) -> Iterator[tuple[NDArray[np.int64], SequenceBatch]]:
-    """The histories that an evaluation asks, rows of like length together.
+    """The histories that an evaluation asks, or `every` so many-th of them, rows of like length together.
 
     Yields:
         rows: int64 indices into the arrays of `data.split.valid` or `.test`.
@@ -113,7 +113,7 @@ def query_batches(
     """
     asked = data.split.valid if part == "valid" else data.split.test
     start = np.maximum(asked.start, asked.stop - length)
-    order = np.argsort(asked.stop - start, kind="stable")
+    order = np.argsort(asked.stop - start, kind="stable")[::every]
     for begin in range(0, len(order), users_per_batch):
         rows = order[begin : begin + users_per_batch]
         items = gather(data.sequences.items, start[rows], asked.stop[rows])

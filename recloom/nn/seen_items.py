@@ -71,12 +71,8 @@ class SeenItems(nn.Module):
             rows: `(n,)`, the row of each.
             hits: `(n,)` bool, whether it is its row's target. Rows without a hit found something new.
         """
-        own, unseen, again, since = (
-            own.double(),
-            unseen.double(),
-            again.double(),
-            since.clamp(max=len(self.recency) - 1),
-        )
+        own, unseen, again = own.double(), unseen.double(), again.double()
+        since = since.clamp(max=len(self.recency) - 1)
         start = torch.cat([torch.ones(1), torch.zeros(2 + len(self.recency))]).double()
         spread = torch.ones_like(start)
         spread[1] = SPREAD

@@ -20,7 +20,7 @@ from recloom.training.method import Method, scores_of
 from recloom.views import draw_places
 
 SCORES_PER_BLOCK = 1 << 24
-"""Scores a ranker forms at one time."""
+"""Scores formed at one time, of a ranker or to fit the terms of seen items."""
 
 
 @torch.inference_mode()

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from recloom.data.batch import SequenceBatch
 from recloom.data.dataset import Dataset
 from recloom.data.module import query_batches
 from recloom.nn.seen_items import SeenItems, places
+from recloom.training.evaluate import SCORES_PER_BLOCK
 from recloom.training.method import Method
 
 MOST_ROWS = 1 << 16
-"""Histories that are read for it, about: these are few numbers."""
-
-SCORES_PER_BLOCK = 1 << 24
-"""Scores formed at one time; those of one block find the temperature."""
+"""Histories that are read for it: these are few numbers."""
 
 OUT = -1e9
 """Score of what cannot be taken."""
@@ -53,7 +51,10 @@ def fit_seen_items(method: Method, seen_items: SeenItems, data: Dataset) -> None
 
 @torch.no_grad()
 def fitted_temperature(method: Method, data: Dataset) -> float:
-    """What divides scores so that the new items that were taken are most likely among all new ones; 1 if none was."""
+    """What divides scores so that the new items that were taken are most likely among all new ones; 1 if none was.
+
+    Told by as many histories as one block of scores holds.
+    """
     found: list[tuple[Tensor, Tensor]] = []
     for scores, items, targets in scored_rows(method, data, max(1, SCORES_PER_BLOCK // data.n_items)):
         new = (items != targets[:, None]).all(1)
@@ -66,7 +67,7 @@ def fitted_temperature(method: Method, data: Dataset) -> float:
 
     def loss() -> Tensor:
         search.zero_grad()
-        value = torch.nn.functional.cross_entropy(scores / logarithm.exp(), targets)
+        value = F.cross_entropy(scores / logarithm.exp(), targets)
         value.backward()
         return value
 
@@ -76,12 +77,13 @@ def fitted_temperature(method: Method, data: Dataset) -> float:
 
 
 def scored_rows(method: Method, data: Dataset, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Scores of all ids `(batch, n_items + 2)`, items and targets, of about `most` histories of the validation part."""
+    """Scores of all ids `(batch, n_items + 2)`, items and targets, of at most `most` histories of validation."""
     table, asked = method.catalogue(), data.split.valid
-    every = -(-len(asked.users) // most)
-    for rows, batch in query_batches(data, "valid", method.length, max(1, SCORES_PER_BLOCK // len(table))):
-        batch = SequenceBatch(batch.users[::every], batch.items[::every]).to(method.device)
-        targets = torch.from_numpy(data.sequences.items[asked.stop[rows[::every]]]).to(method.device, torch.int64)
+    every = max(1, -(-len(asked.users) // most))
+    at_once = max(1, SCORES_PER_BLOCK // len(table))
+    for rows, found in query_batches(data, "valid", method.length, at_once, every):
+        batch = found.to(method.device)
+        targets = torch.from_numpy(data.sequences.items[asked.stop[rows]]).to(method.device, torch.int64)
         scores = (method.queries(batch) @ table.t()).amax(1)
         scores[:, 0] = scores[:, -1] = OUT
         yield scores, batch.items, targets

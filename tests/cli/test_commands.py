@@ -232,6 +232,8 @@ class Stop:
 def test_an_argument_is_given_once(call, place, tmp_path):
     code, _, err = call("train", "sasrec", place / "data", "-o", tmp_path / "run", "--epochs", "2", "epochs=3")
     assert code == 2 and "epochs is given twice: --epochs 2 and epochs=3" in " ".join(err.split())
+    code, _, err = call("compare", place / "data", "--methods", "pop,sasrec", "--epochs", "2", "epochs=3")
+    assert code == 2 and "epochs is given twice" in err
 
 
 def test_compare_varies_an_argument(call, place, tmp_path):

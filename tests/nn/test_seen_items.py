@@ -11,7 +11,7 @@ from recloom.data.batch import SequenceBatch
 from recloom.errors import InputError
 from recloom.nn.seen_items import SPREAD, SeenItems, places
 from recloom.training import Schedule
-from recloom.training.seen_items import fit_seen_items, fitted_temperature
+from recloom.training.seen_items import fit_seen_items, fitted_temperature, scored_rows
 
 NUMBERS = {"dim": 8, "length": 10, "epochs": 40, "patience": 40, "lr": 5e-3, "batch_size": 64, "dropout": 0.3}
 ROWS = torch.tensor([[3, 5, 3, 7, 3], [4, 4, 0, 0, 0]])
@@ -20,12 +20,10 @@ ROWS = torch.tensor([[3, 5, 3, 7, 3], [4, 4, 0, 0, 0]])
 def terms():
     module = SeenItems(5)
     with torch.no_grad():
-        (
-            module.share.fill_(0.5),
-            module.seen.fill_(-2),
-            module.times.fill_(0.5),
-            module.recency.copy_(torch.arange(5) / 10),
-        )
+        module.share.fill_(0.5)
+        module.seen.fill_(-2)
+        module.times.fill_(0.5)
+        module.recency.copy_(torch.arange(5) / 10)
     return module
 
 
@@ -102,7 +100,7 @@ class Scored(torch.nn.Module):
 
 @pytest.fixture
 def known():
-    """Four people's histories, what they took then, and scores that are too sure."""
+    """Five people's histories, what they took then, and scores that are too sure."""
     torch.manual_seed(3)
     rows = [[3, 5, 3, 7, 3, 3], [4, 4, 6, 4], [2, 6, 1, 5, 7], [5, 2], [1, 3, 2, 3, 6, 3]]
     log = [(user, item, time) for user, row in enumerate(rows) for time, item in enumerate([*row, 1])]
@@ -151,6 +149,13 @@ def test_the_temperature_makes_new_targets_most_likely_by_loops(known):
 
     found = fitted_temperature(method, data)
     assert found > 1.5 and unlikeliness(found) < min(unlikeliness(found * 1.02), unlikeliness(found / 1.02))
+
+
+def test_no_more_rows_are_scored_than_asked_however_few_fit_at_one_time(known, monkeypatch):
+    _, data, method = known
+    monkeypatch.setattr("recloom.training.seen_items.SCORES_PER_BLOCK", 1)
+    for most, wanted in ((5, 5), (4, 3), (2, 2), (1, 1)):
+        assert sum(len(targets) for _, _, targets in scored_rows(method, data, most)) == wanted
 
 
 def test_places_of_rows():

@@ -16,6 +16,7 @@ from recloom.cli.values import (
     parse_numbers_by_method,
     parse_search,
     parse_varied,
+    with_options,
 )
 from recloom.errors import InputError
 
@@ -56,8 +57,7 @@ def compare(
     if not names:
         raise InputError("--methods is empty; name them, such as pop,sasrec (`recloom methods` lists them)")
     shared, own = parse_numbers_by_method(numbers)
-    if epochs is not None:
-        shared["epochs"] = epochs
+    shared = with_options(shared, epochs=epochs)
     from recloom.comparison import compare as compare_methods
 
     found = compare_methods(

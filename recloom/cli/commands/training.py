@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from recloom.cli.options import Cutoffs, Device, Json, Protocol
 from recloom.cli.output import print_json, print_table, say
-from recloom.cli.values import parse_cutoffs, parse_numbers, parse_seeds, read_numbers
+from recloom.cli.values import parse_cutoffs, parse_numbers, parse_seeds, read_numbers, with_options
 from recloom.errors import InputError
 
 
@@ -56,7 +56,8 @@ def train(
     from recloom.run import train as train_run
 
     mixed = precision == "mixed"
-    chosen = _numbers(method, recipe, numbers, {"epochs": epochs, "precision": None if mixed else precision})
+    chosen = {} if recipe is None else read_numbers(recipe, method)
+    chosen |= with_options(parse_numbers(numbers), epochs=epochs, precision=None if mixed else precision)
     run = train_run(
         method,
         data,
@@ -79,17 +80,6 @@ def train(
     if stage == "pretrain":
         onward = f"recloom train {method} {data} -o RUN --from {out} (and the same arguments)"
     say(f"The run is in {out}. Next: {onward}")
-
-
-def _numbers(
-    method: str, recipe: Path | None, pairs: list[str] | None, options: dict[str, int | str | None]
-) -> dict[str, Any]:
-    """Arguments of `build`: those of the recipe, then those typed, as key=value or as options of their name."""
-    typed, asked = parse_numbers(pairs), {key: value for key, value in options.items() if value is not None}
-    twice = sorted(set(typed) & set(asked))
-    if twice:
-        raise InputError(f"{twice[0]} is given twice: --{twice[0]} {asked[twice[0]]} and {twice[0]}={typed[twice[0]]}")
-    return {**({} if recipe is None else read_numbers(recipe, method)), **typed, **asked}
 
 
 def evaluate(
