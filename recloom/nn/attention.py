@@ -59,5 +59,12 @@ class SelfAttention(nn.Module):
             return F.scaled_dot_product_attention(query, key, value, mask, dropout_p=rate, is_causal=mask is None)
         if mask is None:
             mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
-        logits = query @ key.transpose(2, 3) * query.shape[3] ** -0.5
-        return dropout(logits.masked_fill(~mask, -torch.inf).softmax(-1), rate, True) @ value
+        hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill(~mask, -torch.inf)
+        shape = (*query.shape[:3], key.shape[2])
+        logits = torch.baddbmm(  # scaled and masked in the same pass
+            hidden.expand(shape).flatten(0, 1),
+            query.flatten(0, 1),
+            key.flatten(0, 1).transpose(1, 2),
+            alpha=query.shape[3] ** -0.5,
+        )
+        return dropout(logits.softmax(-1), rate, True).view(shape) @ value
