@@ -57,6 +57,7 @@ def reproduce(
     *,
     data: str | Path | None = None,
     seeds: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
     out: str | Path = "results",
     work: str | Path = "runs/reproduce",
     keep: bool = False,
@@ -74,6 +75,7 @@ def reproduce(
         files: recipe files.
         data: folder of data sets; RECLOOM_DATA if None.
         seeds: instead of those of the recipes.
+        variants: those to train of each recipe, which must have them; all if None.
         out: folder of results; `out/<dataset>/<recipe>.json`, `out/README.md` with the table of them all, and
             `out/variants.md`, which compares the variants of a recipe over data sets.
         work: where runs are kept while they train.
@@ -81,7 +83,8 @@ def reproduce(
         again: also train seeds that have a result of the same recipe.
         say: receives one line of progress at a time.
     """
-    folder, recipes, written = data_folder(data), [recipe for file in files for recipe in read_recipes(file)], []
+    recipes = [recipe for file in files for recipe in _chosen(read_recipes(file), variants)]
+    folder, written = data_folder(data), []
     opened: tuple[str, Dataset] | None = None
     for recipe in recipes:
         if opened is None or opened[0] != recipe.dataset:
@@ -109,6 +112,18 @@ def reproduce(
             write_tables(Path(out))
     write_tables(Path(out))
     return list(dict.fromkeys(written))
+
+
+def _chosen(recipes: list[Recipe], variants: Sequence[str] | None) -> list[Recipe]:
+    """The recipes of a file that are of these variants."""
+    if variants is None:
+        return recipes
+    have = recipes[0].variants
+    for name in variants:
+        if name not in have:
+            found = f"it has {', '.join(have)}" if have else "it has none"
+            raise InputError(f"{recipes[0].file}: there is no variant {name!r}; {found}")
+    return [recipe for recipe in recipes if recipe.variant in variants]
 
 
 def _place(work: Path, recipe: Recipe, seed: int) -> Path:

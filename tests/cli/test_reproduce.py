@@ -298,6 +298,17 @@ def test_variants_are_results_of_their_own(recipe, data, tmp_path):
     assert "[small-narrow](../recipes/shop/small.toml)" in text
 
 
+def test_some_variants_of_a_recipe_alone(recipe, data, tmp_path):
+    places = {"data": data, "out": tmp_path / "results", "work": tmp_path / "work", "progress": False}
+    with pytest.raises(InputError, match="there is no variant 'narrow'; it has none"):
+        reproduce([recipe], variants=["narrow"], **places)
+    recipe.write_text(SASREC.replace("[1, 2]", "[1]") + "[variants.narrow]\ndim = 4\n[variants.same]\ndim = 8\n")
+    with pytest.raises(InputError, match="no variant 'wide'; it has narrow, same"):
+        reproduce([recipe], variants=["same", "wide"], **places)
+    reproduce([recipe], variants=["same"], **places)
+    assert [file.name for file in (tmp_path / "results" / "shop").iterdir()] == ["small-same.json"]
+
+
 def test_published_negatives_are_the_candidates(recipe, data, tmp_path):
     import polars as pl
 

@@ -9,7 +9,7 @@ import typer
 
 from recloom.cli.options import Cutoffs, Device, Json, Protocol
 from recloom.cli.output import print_json, print_table, say
-from recloom.cli.values import parse_cutoffs, parse_numbers, parse_seeds, read_numbers, with_options
+from recloom.cli.values import parse_cutoffs, parse_list, parse_numbers, parse_seeds, read_numbers, with_options
 from recloom.errors import InputError
 
 
@@ -129,6 +129,7 @@ def reproduce(
     recipes: Annotated[list[Path], typer.Argument(help="Recipe files: recipes/<dataset>/<method>.toml")],
     data: Annotated[Path | None, typer.Option(help="Folder of data sets; else RECLOOM_DATA.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 1,2,3; else those of the recipe.")] = None,
+    variants: Annotated[str | None, typer.Option(help="Such as softmax,bce; else all of the recipe.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results.")] = Path("results"),
     work: Annotated[Path, typer.Option(help="Where runs are kept while they train.")] = Path("runs/reproduce"),
     keep: Annotated[bool, typer.Option("--keep", help="Keep the trained runs there.")] = False,
@@ -143,8 +144,9 @@ def reproduce(
     attributes, NAME/items.parquet (item_id, attributes).
 
     \b
-    Example:
+    Examples:
       recloom reproduce recipes/beauty/pop-all.toml recipes/beauty/sasrec.toml --seeds 1,2,3
+      recloom reproduce recipes/beauty/iclrec.toml --variants softmax
     """
     from recloom.reproduce import reproduce as reproduce_recipes
 
@@ -152,6 +154,7 @@ def reproduce(
         recipes,
         data=data,
         seeds=None if seeds is None else parse_seeds(seeds),
+        variants=None if variants is None else parse_list(variants),
         out=out,
         work=work,
         keep=keep,
