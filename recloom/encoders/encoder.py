@@ -38,6 +38,10 @@ class Encoder(nn.Module, ABC):
         """The state at the last real position of each row, `(batch, dim)`; all that serving needs."""
         return last_of(self(vectors, valid, context), valid)
 
+    def at(self, vectors: Tensor, valid: Tensor, places: Tensor, context: str = "causal") -> Tensor:
+        """The states at some positions, row after row: `places: (batch, length)` of bool, n of them -> `(n, dim)`."""
+        return self(vectors, valid, context)[places]
+
     def require(self, context: str) -> None:
         """Raise an `InputError` unless this encoder reads the context."""
         if context not in self.contexts:

@@ -101,6 +101,14 @@ class Transformer(Encoder):
         read = partial(self._ends, causal=context == "causal")
         return last_by_like_length(read, vectors, valid) if self._groups(vectors) else read(vectors, valid)
 
+    def at(self, vectors: Tensor, valid: Tensor, places: Tensor, context: str = "causal") -> Tensor:
+        """The states at some positions; the last block is computed for them alone."""
+        self._check(vectors, context)
+        read = partial(self._some, causal=context == "causal")
+        if self._groups(vectors):
+            return by_like_length(read, vectors, valid, places)[places]
+        return read(vectors, valid, places)[places]
+
     def _check(self, vectors: Tensor, context: str) -> None:
         self.require(context)
         if vectors.shape[1] > self.length:
@@ -111,17 +119,28 @@ class Transformer(Encoder):
         return self.training and vectors.device.type == "cpu"
 
     def _states(self, vectors: Tensor, valid: Tensor, causal: bool) -> Tensor:
-        states = self._enter(vectors, valid)
-        for block in self.blocks:
-            states = block(states, valid, causal)
-        return self.norm(states) if self.original else states
+        states = self._before_the_last_block(vectors, valid, causal)
+        return self._leave(self.blocks[-1](states, valid, causal))
 
     def _ends(self, vectors: Tensor, valid: Tensor, causal: bool) -> Tensor:
+        states, ends = self._before_the_last_block(vectors, valid, causal), valid.sum(1, keepdim=True) - 1
+        return self._leave(self.blocks[-1].at(states, valid, causal, ends)[:, 0])  # type: ignore[operator]
+
+    def _some(self, vectors: Tensor, valid: Tensor, places: Tensor, causal: bool) -> Tensor:
+        """States where `places` is true; those elsewhere mean nothing."""
+        states = self._before_the_last_block(vectors, valid, causal)
+        first = places.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(places.sum(1).max()))]
+        found = self._leave(self.blocks[-1].at(states, valid, causal, first))  # type: ignore[operator]
+        return torch.zeros_like(states).scatter(1, first[..., None].expand_as(found), found)
+
+    def _before_the_last_block(self, vectors: Tensor, valid: Tensor, causal: bool) -> Tensor:
         states = self._enter(vectors, valid)
         for block in self.blocks[:-1]:
             states = block(states, valid, causal)
-        ends: Tensor = self.blocks[-1].last(states, valid)  # type: ignore[operator]
-        return self.norm(ends) if self.original else ends
+        return states
+
+    def _leave(self, states: Tensor) -> Tensor:
+        return self.norm(states) if self.original else states
 
     def _enter(self, vectors: Tensor, valid: Tensor) -> Tensor:
         """Positions, norm and dropout, before the first block."""

@@ -97,5 +97,5 @@ class ItemsByAttention(ItemEmbedder):
         states = torch.where((at == counts[:, None])[..., None], own[:, None], states)
         for block in self.blocks[:-1]:
             states = block(states, valid, False)
-        found: Tensor = self.blocks[-1].last(states, valid)  # type: ignore[operator]
-        return found
+        found: Tensor = self.blocks[-1].at(states, valid, False, counts[:, None])  # type: ignore[operator]
+        return found[:, 0]

@@ -76,7 +76,7 @@ class BERT4Rec(Method):
         items = batch.whole()
         seen = self.hide(items)
         hidden = seen != items
-        states, dtype = self.backbone(seen, "bidirectional")[hidden], product_dtype(self.precision, items.device)
+        states, dtype = self.backbone.at(seen, hidden, "bidirectional"), product_dtype(self.precision, items.device)
         return self.total(hidden=full_softmax(self.head(states), self.catalogue(), items[hidden], dtype))
 
     def hide(self, items: Tensor) -> Tensor:

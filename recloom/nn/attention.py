@@ -44,13 +44,14 @@ class SelfAttention(nn.Module):
         mixed = self._mix(query, key, value, None if causal else valid[:, None, None, :])
         return self.output(mixed.transpose(1, 2).reshape(batch, length, dim))
 
-    def last(self, asking: Tensor, read: Tensor, valid: Tensor) -> Tensor:
-        """What the last real positions alone attend to, causal or not: `asking: (batch, dim)` -> `(batch, dim)`."""
+    def at(self, asking: Tensor, read: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
+        """What some positions alone attend to: `asking: (batch, m, dim)`, `places: (batch, m)` -> `(batch, m, dim)`."""
         batch, length, dim = read.shape
-        query = self.query(asking).view(batch, 1, self.heads, -1).transpose(1, 2)
+        query = self.query(asking).view(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
         projected = self.key_value(read).view(batch, length, 2, self.heads, dim // self.heads)
         key, value = projected.permute(2, 0, 3, 1, 4)
-        return self.output(self._mix(query, key, value, valid[:, None, None, :]).reshape(batch, dim))
+        mixed = self._mix(query, key, value, seen_from(places, valid, causal)[:, None])
+        return self.output(mixed.transpose(1, 2).reshape(asking.shape))
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Attention by heads; causal if there is no mask of the keys."""
@@ -68,3 +69,10 @@ class SelfAttention(nn.Module):
             alpha=query.shape[3] ** -0.5,
         )
         return dropout(logits.softmax(-1), rate, True).view(shape) @ value
+
+
+def seen_from(places: Tensor, valid: Tensor, causal: bool) -> Tensor:
+    """Which real positions each place sees: `(batch, m)`, `(batch, length)` -> `(batch, m or 1, length)`."""
+    if not causal:
+        return valid[:, None]
+    return valid[:, None] & (torch.arange(valid.shape[1], device=valid.device) <= places[..., None])

@@ -36,22 +36,23 @@ def groups_of_like_length(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]
     return groups[::-1]
 
 
-def by_like_length(read: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, valid: Tensor) -> Tensor:
-    """What `read(vectors, valid)` returns, computed for groups of rows of like length where that saves much.
+def by_like_length(read: Callable[..., Tensor], vectors: Tensor, valid: Tensor, *masks: Tensor) -> Tensor:
+    """What `read(vectors, valid, *masks)` returns, computed for groups of rows of like length where that saves much.
 
     Args:
         read: of rows independent of each other, right-padded, one state a position.
         vectors: `(batch, length, dim)`.
         valid: `(batch, length)`.
+        masks: as `valid`; false on padding.
 
     Returns:
         `(batch, length, dim)`; states on padding mean nothing, and are zero behind the longest row of a group.
     """
     plan = _plan(valid)
     if plan is None:
-        return read(vectors, valid)
+        return read(vectors, valid, *masks)
     _, index, shapes = plan
-    states = torch.cat([part.flatten(0, 1) for part in _parts(read, vectors, valid, index, shapes)])
+    states = torch.cat([part.flatten(0, 1) for part in _parts(read, vectors, (valid, *masks), index, shapes)])
     flat = states.new_zeros(valid.numel(), states.shape[1]).index_copy(0, index, states)
     return flat.view(*valid.shape, -1)
 
@@ -62,7 +63,7 @@ def last_by_like_length(read: Callable[[Tensor, Tensor], Tensor], vectors: Tenso
     if plan is None:
         return read(vectors, valid)
     order, index, shapes = plan
-    return torch.cat(_parts(read, vectors, valid, index, shapes)).index_select(0, order.argsort())
+    return torch.cat(_parts(read, vectors, (valid,), index, shapes)).index_select(0, order.argsort())
 
 
 def _plan(valid: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]] | None:
@@ -85,14 +86,16 @@ def _plan(valid: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]] | None:
 
 
 def _parts(
-    read: Callable[[Tensor, Tensor], Tensor],
+    read: Callable[..., Tensor],
     vectors: Tensor,
-    valid: Tensor,
+    masks: tuple[Tensor, ...],
     index: Tensor,
     shapes: list[tuple[int, int]],
 ) -> list[Tensor]:
     sizes = [rows * width for rows, width in shapes]
-    some, real = vectors.flatten(0, 1).index_select(0, index).split(sizes), valid.flatten()[index].split(sizes)
+    some = vectors.flatten(0, 1).index_select(0, index).split(sizes)
+    known = zip(*(mask.flatten()[index].split(sizes) for mask in masks), strict=True)
     return [
-        read(part.view(*shape, -1), known.view(shape)) for part, known, shape in zip(some, real, shapes, strict=True)
+        read(part.view(*shape, -1), *(mask.view(shape) for mask in real))
+        for part, real, shape in zip(some, known, shapes, strict=True)
     ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recloom.errors import InputError
-from recloom.nn.attention import SelfAttention
+from recloom.nn.attention import SelfAttention, seen_from
 
 
 class MovingAverage(nn.Module):
@@ -36,17 +36,16 @@ class MovingAverage(nn.Module):
         counted = weights.sum(2, keepdim=True) if causal else weights @ valid.t().to(weights.dtype)
         return (sums / counted.clamp(min=1e-30)).permute(2, 1, 0)  # padding far from any item has no mean
 
-    def last(self, states: Tensor, valid: Tensor) -> Tensor:
-        """At the last real position of each row: `(batch, dim)`."""
-        ends = valid.sum(1, keepdim=True) - 1
-        away = (ends - torch.arange(states.shape[1], device=states.device)).clamp(min=0)
-        weights = self._weights(away).permute(1, 2, 0) * valid[..., None]
-        return (weights * states).sum(1) / weights.sum(1)
+    def at(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
+        """At some positions of each row alone: `places: (batch, m)` -> `(batch, m, dim)`."""
+        away = places[..., None] - torch.arange(states.shape[1], device=states.device)
+        weights = self._weights(away.abs()).masked_fill(~seen_from(places, valid, causal), 0)
+        return torch.einsum("dbml,bld->bmd", weights, states) / weights.sum(3).permute(1, 2, 0)
 
     def _weights(self, away: Tensor) -> Tensor:
         """`a^away` of every channel, `(dim, ...)`."""
         rates = (-self.log_constants).exp()
-        return torch.exp(-rates[:, None, None] * away)
+        return torch.exp(-rates.view(-1, *[1] * away.dim()) * away)
 
 
 class AttentionAndAverage(nn.Module):
@@ -65,5 +64,6 @@ class AttentionAndAverage(nn.Module):
         attended = self.attention(asking, read, valid, causal)
         return torch.lerp(attended, self.average(read, valid, causal), self.share)
 
-    def last(self, asking: Tensor, read: Tensor, valid: Tensor) -> Tensor:
-        return torch.lerp(self.attention.last(asking, read, valid), self.average.last(read, valid), self.share)
+    def at(self, asking: Tensor, read: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
+        attended = self.attention.at(asking, read, valid, causal, places)
+        return torch.lerp(attended, self.average.at(read, valid, causal, places), self.share)

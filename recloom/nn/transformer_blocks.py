@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from recloom.nn.attention import SelfAttention
 from recloom.nn.dropout import dropout
-from recloom.nn.last_of import last_of
 
 EPS = 1e-12
 
@@ -46,10 +45,10 @@ class BertBlock(nn.Module):
     def forward(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
         return self._forward(states, self.attention(states, states, valid, causal))
 
-    def last(self, states: Tensor, valid: Tensor) -> Tensor:
-        """As `forward`, for the last real position of each row alone: `(batch, dim)`."""
-        ends = last_of(states, valid)
-        return self._forward(ends, self.attention.last(ends, states, valid))
+    def at(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
+        """As `forward`, for some positions of each row alone: `places: (batch, m)` -> `(batch, m, dim)`."""
+        asking = states.take_along_dim(places[..., None], 1)
+        return self._forward(asking, self.attention.at(asking, states, valid, causal, places))
 
     def _forward(self, states: Tensor, mixed: Tensor) -> Tensor:
         states = self.norm_attention(states + dropout(mixed, self.dropout, self.training))
@@ -81,10 +80,10 @@ class OriginalBlock(nn.Module):
         asking = self.norm_attention(states)
         return self._forward(asking, self.attention(asking, states, valid, causal))
 
-    def last(self, states: Tensor, valid: Tensor) -> Tensor:
-        """As `forward`, for the last real position of each row alone: `(batch, dim)`."""
-        asking = self.norm_attention(last_of(states, valid))
-        return self._forward(asking, self.attention.last(asking, states, valid))
+    def at(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
+        """As `forward`, for some positions of each row alone: `places: (batch, m)` -> `(batch, m, dim)`."""
+        asking = self.norm_attention(states.take_along_dim(places[..., None], 1))
+        return self._forward(asking, self.attention.at(asking, states, valid, causal, places))
 
     def _forward(self, asking: Tensor, mixed: Tensor) -> Tensor:
         states = self.norm_forward(asking + mixed)

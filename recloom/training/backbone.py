@@ -40,3 +40,7 @@ class Backbone(nn.Module):
     def last(self, ids: Tensor, context: str = "causal") -> Tensor:
         """The states at the last real positions alone, `(batch, dim)`."""
         return self.encoder.last(self.items(ids), ids != PAD, context)
+
+    def at(self, ids: Tensor, places: Tensor, context: str = "causal") -> Tensor:
+        """The states at some positions alone, row after row: `places: (batch, length)` of bool -> `(n, dim)`."""
+        return self.encoder.at(self.items(ids), ids != PAD, places, context)

@@ -98,6 +98,19 @@ def test_the_last_state_alone_is_the_last_of_all_states(encoder, context):
     torch.testing.assert_close(ends, states[torch.arange(3), torch.tensor(lengths) - 1])
 
 
+@pytest.mark.parametrize("context", ["causal", "bidirectional"])
+def test_states_at_some_places_are_those_of_all_states(encoder, context):
+    vectors, lengths = torch.randn(3, 9, DIM), [9, 4, 1]
+    valid = torch.arange(9) < torch.tensor(lengths)[:, None]
+    places = torch.zeros_like(valid)
+    places[0, [1, 2, 8]] = places[1, 3] = True
+    with torch.no_grad():
+        some, states = encoder.eval().at(vectors, valid, places, context), encoder(vectors, valid, context)
+        none = encoder.at(vectors, valid, torch.zeros_like(places), context)
+    torch.testing.assert_close(some, states[places])
+    assert none.shape == (0, DIM)
+
+
 def test_the_activation_is_the_one_asked_for():
     torch.manual_seed(0)
     gelu = Transformer(DIM, length=12, std=0.3)

@@ -46,17 +46,20 @@ def test_states_and_gradients_are_those_of_all_rows_at_one_time(rows, positions,
     torch.manual_seed(1)
     encoder = Transformer(8, heads=2, length=30, dropout=0.0, block=block, positions=positions).train()
     assert len(groups_of_like_length(valid.sum(1).numpy())) > 1
+    places = valid & (torch.rand(valid.shape, generator=torch.Generator().manual_seed(2)) < 0.3)
     found = {}
     for grouped in (True, False):
         if not grouped:
             monkeypatch.setattr(like_lengths, "WORTH", 0.0)
         given = vectors.clone().requires_grad_()
         states, ends = encoder(given, valid, context), encoder.last(given, valid, context)
+        some = encoder.at(given, valid, places, context)
         assert states.shape == vectors.shape and ends.shape == (len(vectors), 8)
+        torch.testing.assert_close(some, states[places], rtol=1e-4, atol=1e-5)
         encoder.zero_grad()
-        ((states * valid[..., None]).sin().sum() + (ends * torch.arange(8)).cos().sum()).backward()
+        ((states * valid[..., None]).sin().sum() + (ends * torch.arange(8)).cos().sum() + some.exp().sum()).backward()
         weights = encoder.blocks[0].widen.weight.grad.clone()
-        found[grouped] = (states[valid].detach(), ends.detach(), given.grad, weights)
+        found[grouped] = (states[valid].detach(), ends.detach(), some.detach(), given.grad, weights)
     for mine, plain in zip(found[True], found[False], strict=True):
         torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-4)
 

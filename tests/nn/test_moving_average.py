@@ -18,7 +18,8 @@ def test_each_channel_is_the_weighted_mean_of_what_it_may_see(causal):
     valid = torch.arange(5) < torch.tensor(lengths)[:, None]
     constants = average.log_constants.tolist()
     with torch.no_grad():
-        found, ends = average(states, valid, causal), average.last(states, valid)
+        found, places = average(states, valid, causal), torch.tensor([[4, 1, 0], [2, 1, 0]])
+        some = average.at(states, valid, causal, places)
     for row, length in enumerate(lengths):
         for t in range(length):
             for channel in range(3):
@@ -28,8 +29,7 @@ def test_each_channel_is_the_weighted_mean_of_what_it_may_see(causal):
                 values = [float(states[row, s, channel]) for s in seen]
                 expected = sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights)
                 assert float(found[row, t, channel]) == pytest.approx(expected, abs=1e-5)
-        if causal:
-            torch.testing.assert_close(ends[row], found[row, length - 1])
+        torch.testing.assert_close(some[row], found[row, places[row]])
 
 
 def test_time_constants_start_from_the_item_itself_to_the_whole_row():
