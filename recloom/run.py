@@ -205,7 +205,8 @@ def train(
         start: a run whose backbone the training starts from. If it is an early stage of the same method, the stages
             after that one are trained, and the result is that of training all in one go.
         share: of the users whose histories are trained on, drawn by `seed`; all are evaluated.
-        corrupt: share of the training actions whose item is replaced by a uniform one, drawn by `seed`.
+        corrupt: share of the training actions whose item is replaced by a uniform one, drawn by `seed`. Counts of
+            popularity, which some methods draw negatives by, and the histories that are evaluated stay as they are.
         numbers: arguments of the method's `build`, such as `dim=64, epochs=30`.
 
     Raises:
@@ -233,6 +234,11 @@ def train(
     begun = None if start is None else start if isinstance(start, Run) else load(start)
     first = 0 if begun is None else start_from(begun, method, numbers, stages, data.catalog)
     stages, first = chosen_stages(stages, stage, first)
+    for name, value, whole in (("share", share, 1), ("corrupt", corrupt, 0)):
+        if value != whole and not any(part.epochs for part in stages):
+            raise InputError(
+                f"{name}={value}: {method} counts the whole log and has no training to change; leave it out"
+            )
     recipe = {
         "format": FORMAT,
         "method": method,

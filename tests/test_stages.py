@@ -167,7 +167,17 @@ def test_corrupted_training_actions_are_the_asked_share_and_nothing_held_out(cyc
         assert (items[held_out] == clean[held_out]).all() and items.min() >= 1 and items.max() <= 30
         assert abs(len(changed[share]) / (~held_out).sum() - share * 29 / 30) < 0.02  # one in 30 is drawn as it was
     assert changed[0.1] < changed[0.5] < changed[1.0]
-    run = recloom.train("sasrec", cycle, corrupt=0.3, dim=8, length=10, epochs=1, progress=False)
-    assert run.recipe["training"]["corrupt"] == 0.3
+    counts = np.bincount(items[items != clean], minlength=31)[1:]  # all of them replaced
+    assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 60, "not uniform: chi-square, 29 degrees of freedom"
+    runs = [
+        recloom.train("sasrec", cycle, corrupt=share, dim=8, length=10, epochs=1, progress=False)
+        for share in (0.0, 0.3, 0.3)
+    ]
+    assert [run.recipe["training"].get("corrupt") for run in runs] == [None, 0.3, 0.3]
+    without, noisy, again = (run.method.catalogue() for run in runs)
+    assert torch.equal(noisy, again) and not torch.allclose(without, noisy, atol=1e-3)
+    for numbers in ({"corrupt": 0.1}, {"share": 0.5}):
+        with pytest.raises(InputError, match="pop counts the whole log"):
+            recloom.train("pop", cycle, progress=False, **numbers)
     with pytest.raises(InputError, match=r"corrupt=1\.1"):
         recloom.train("sasrec", cycle, corrupt=1.1, dim=8, length=10, epochs=1, progress=False)

@@ -6,8 +6,9 @@ Departures. What the paper leaves open is an argument of `build`, with these def
 - The encoder is a single-head SASRec, `block="original"`; every re-implementation uses the "bert" one.
 - Both losses are divided by the batch (the paper writes sums); with Adam only the weight decay tells the difference.
 - The chosen width, depth, K and lambda of the paper's search are not reported: 64, 2, 4 and .5 are ours.
-- A batch holds 128 pairs (user, t) drawn alike over all pairs, as in the paper, but of histories of like length, which
-  saves padding; `grouping="random"` draws them freely. A past and a future keep their items nearest to t.
+- A batch holds 128 pairs (user, t) drawn alike over all pairs, as in the paper. `grouping="length"` takes histories of
+  like length together, which is faster but brings pairs of one user into one batch, where each is a wrong answer to
+  the other, more often than chance. A past and a future keep their items nearest to t.
 - Gradients flow into the future's side too (`stop_gradient=True` for not); items are not collapsed.
 - `two_stage=True` is how re-implementations use it: the objective pre-trains the encoder alone, and next-item
   prediction fine-tunes it.
@@ -16,7 +17,6 @@ Departures. What the paper leaves open is an argument of `build`, with these def
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -151,9 +151,12 @@ def build(
     two_stage: bool = False,
     loss: str = "softmax",
     precision: str = "auto",
-    grouping: str = "length",
+    grouping: str = "random",
 ) -> list[Stage]:
-    """DSSRec from numbers; with `two_stage`, `loss` and `precision` are those of the second stage."""
+    """DSSRec from numbers; with `two_stage`, `loss` and `precision` are those of the second stage.
+
+    Both stages have the batches of `batch_size`; the second's are of like length.
+    """
     made, make_optimizer = backbone(catalog), training.optimizer()
     method = DSSRec(
         made,
@@ -168,4 +171,4 @@ def build(
         return [joint]
     joint.name = "pretrain"
     tuned = NextItemPrediction(made, NextItem(loss, precision=precision), make_optimizer=make_optimizer)
-    return [joint, replace(training, batch_size=256).stage(tuned)]
+    return [joint, training.stage(tuned)]

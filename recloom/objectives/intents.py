@@ -59,6 +59,6 @@ def trusted(losses: Tensor, share: float) -> Tensor:
     if not share:
         return losses.sum() * 0.0
     flat = losses.flatten()
-    kept = math.ceil(round(share * len(flat), 9))
+    kept = max(1, math.ceil(round(share * len(flat), 9)))
     threshold = flat.detach().kthvalue(kept).values
     return flat[flat.detach() <= threshold].sum()

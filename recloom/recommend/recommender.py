@@ -106,7 +106,7 @@ class Recommender:
         deny: Ids = None,
         cold: bool = False,
     ) -> Written:
-        """As `recommend`, into a Parquet file of `user_id, item_id, score, rank`.
+        """As `recommend`, into a Parquet file of `user_id, item_id, score, rank`, and `intent` if there are several.
 
         Histories may also be any iterable, such as a generator; it is read part by part, so that memory does not
         grow with the number of users. The file appears when it is complete.

@@ -28,11 +28,12 @@ def test_rows_begin_with_the_target_and_never_hold_the_history(random_data, monk
         assert negatives <= set(range(1, 151))
 
 
-def test_the_seed_decides(random_data):
+@pytest.mark.parametrize("protocol", ["sample-99", "pop-100"])
+def test_the_seed_decides(random_data, protocol):
     data = random_data(n_items=300)
-    first = sampled_candidates(data, "test", "sample-99", seed=1)
-    assert np.array_equal(first, sampled_candidates(data, "test", "sample-99", seed=1))
-    assert not np.array_equal(first, sampled_candidates(data, "test", "sample-99", seed=2))
+    first = sampled_candidates(data, "test", protocol, seed=1)
+    assert np.array_equal(first, sampled_candidates(data, "test", protocol, seed=1))
+    assert not np.array_equal(first, sampled_candidates(data, "test", protocol, seed=2))
 
 
 def test_as_many_unseen_items_as_needed_is_enough_and_one_fewer_an_error(make_data):

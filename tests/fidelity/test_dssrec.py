@@ -13,10 +13,13 @@ from recloom.data.catalog import Catalog
 from recloom.data.module import TrainingBatches, window_batch
 from recloom.data.sequences import Sequences
 from recloom.data.windows import past_and_future
+from recloom.encoders import Convolutional, Recurrent, Transformer
 from recloom.errors import InputError
-from recloom.methods.dssrec import reverse, split
+from recloom.items import IdEmbedding
+from recloom.methods.dssrec import DSSRec, reverse, split
 from recloom.nn import IntentDisentangling
 from recloom.objectives.intents import sequence_to_item, sequence_to_sequence, trusted
+from recloom.training import Backbone
 
 B, K, D, LENGTH = 3, 2, 6, 8
 
@@ -70,7 +73,17 @@ def test_equation_3_by_loops():
 
 def test_equation_4_takes_the_smallest_and_all_ties():
     losses = torch.tensor([[3.0, 1.0], [2.0, 5.0], [4.0, 2.0]], requires_grad=True)
-    for share, wanted in ((0.0, 0.0), (0.01, 1.0), (1 / 6, 1.0), (0.34, 5.0), (0.5, 5.0), (0.51, 8.0), (1.0, 17.0)):
+    for share, wanted in (
+        (0.0, 0.0),
+        (0.01, 1.0),
+        (1 / 6, 1.0),
+        (1e-12, 1.0),
+        (1 / 3, 5.0),
+        (0.34, 5.0),
+        (0.5, 5.0),
+        (0.51, 8.0),
+        (1.0, 17.0),
+    ):
         assert trusted(losses, share).item() == pytest.approx(wanted), share
     trusted(losses, 0.5).backward()
     assert losses.grad.tolist() == [[0, 1], [1, 0], [0, 1]]
@@ -84,13 +97,15 @@ def test_closed_forms():
     same, item = torch.ones(B, K, D).double(), torch.ones(B, D).double()
     torch.testing.assert_close(sequence_to_item(same, item), torch.full((B,), math.log(B * K)).double())
     torch.testing.assert_close(sequence_to_sequence(same, same), torch.full((B, K), math.log(B * K)).double())
-    one = vectors(B, 1, D)
+    one, item = vectors(B, 1, D), vectors(B, D)
     doubled = one.expand(B, K, D)
     torch.testing.assert_close(sequence_to_item(doubled, item), sequence_to_item(one, item) + math.log(K))
     perfect = torch.eye(B * K, D).double().view(B, K, D) * 200
     torch.testing.assert_close(sequence_to_sequence(perfect, perfect), torch.zeros(B, K).double(), atol=1e-9, rtol=0)
     plain = torch.nn.functional.cross_entropy(one[:, 0] @ item.t() / math.sqrt(D), torch.arange(B), reduction="none")
     torch.testing.assert_close(sequence_to_item(one, item), plain)
+    plain = torch.nn.functional.cross_entropy(one[:, 0] @ item.t() / math.sqrt(D), torch.arange(B), reduction="none")
+    torch.testing.assert_close(sequence_to_sequence(one, item[:, None])[:, 0], plain)
 
 
 def layer():
@@ -180,33 +195,49 @@ def batch():
     return window_batch(sequences.items, windows, np.array([0, 4, 9, 12, 13]))
 
 
-def test_lambda_0_is_the_next_item_alone_and_the_label_s_bias_learns_nothing():
+@pytest.mark.parametrize("numbers", [{"future": "none"}, {"trusted_share": 0.0}])
+def test_lambda_0_is_the_next_item_alone_and_the_label_s_bias_learns_nothing(numbers):
     torch.manual_seed(3)
-    none, zero = dssrec(future="none"), dssrec(trusted_share=0.0)
-    zero.load_state_dict(none.state_dict())
-    one, two = none.training_step(batch(), 0), zero.training_step(batch(), 0)
-    torch.testing.assert_close(one, two)
-    two.backward()
-    assert zero.intents.biases.grad[1].abs().max() == 0 < zero.intents.biases.grad[0].abs().max()
+    method = dssrec(**numbers)
+    past, future = split(batch(), 6)
+    wanted = sequence_to_item(method.read(past), method.backbone.items.table()[future[:, 0]]).mean()
+    gradients = torch.autograd.grad(wanted, list(method.parameters()), allow_unused=True)
+    loss = method.training_step(batch(), 0)
+    torch.testing.assert_close(loss, wanted)
+    loss.backward()
+    for parameter, gradient in zip(method.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+    assert method.intents.biases.grad[1].abs().max() == 0 < method.intents.biases.grad[0].abs().max()
 
 
 def as_label(method, items):
     return method.intents(method.backbone(items), items != 0, label=True)
 
 
-def test_the_step_is_both_equations_and_gradients_reach_both_sides():
-    method = dssrec(trusted_share=1.0)
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_the_step_is_both_equations(share):
+    method = dssrec(trusted_share=share)
     loss = method.training_step(batch(), 0)
     past, future = split(batch(), 6)
     mine, theirs = method.read(past), as_label(method, reverse(future))
     following = method.backbone.items.table()[future[:, 0]]
-    wanted = sequence_to_item(mine, following).sum() + sequence_to_sequence(mine, theirs).sum()
+    kept = math.ceil(share * mine.shape[0] * mine.shape[1])
+    wanted = (
+        sequence_to_item(mine, following).sum() + sequence_to_sequence(mine, theirs).flatten().sort()[0][:kept].sum()
+    )
     torch.testing.assert_close(loss, wanted / len(past))
-    loss.backward()
-    assert (method.intents.biases.grad.abs().amax((1, 2)) > 0).all()
-    still = dssrec(trusted_share=1.0, stop_gradient=True)
-    still.training_step(batch(), 0).backward()
-    assert still.intents.biases.grad[1].abs().max() == 0
+
+
+def test_gradients_reach_both_sides():
+    past, future = split(batch(), 6)
+    only = sorted(set(future[:, 1:].flatten().tolist()) - set(past.flatten().tolist()) - set(future[:, 0].tolist()))
+    assert only, "items that stand in the later part of futures alone"
+    for numbers, reached in (({}, True), ({"stop_gradient": True}, False)):
+        method = dssrec(trusted_share=1.0, **numbers)
+        method.training_step(batch(), 0).backward()
+        by_item = method.backbone.items.weight.grad[only].abs().amax(1)
+        assert bool((by_item > 0).all()) == reached and bool((by_item == 0).all()) != reached
+        assert bool(method.intents.biases.grad[1].abs().max() > 0) == reached
 
 
 @pytest.mark.parametrize(("future", "most"), [("next-three", 3), ("items", 99)])
@@ -220,6 +251,31 @@ def test_single_items_of_the_future(future, most):
         losses = sequence_to_item(mine, table[coming[:, 0]], table[items], torch.full((len(items),), row))
         slow += losses.mean().item() / len(past)
     assert method.training_step(batch(), 0).item() == pytest.approx(slow)
+
+
+@pytest.mark.parametrize("block", ["original", "bert"])
+@pytest.mark.parametrize("kind", ["transformer", "recurrent", "convolutional"])
+def test_the_intents_sit_on_any_causal_encoder(kind, block):
+    catalog = Catalog(np.arange(30), train_counts=np.ones(32))
+    items = IdEmbedding(catalog, 8)
+    encoder = {
+        "transformer": lambda: Transformer(8, heads=1, length=6, dropout=0.0, block=block),
+        "recurrent": lambda: Recurrent(8, hidden=16, length=6, dropout=0.0),
+        "convolutional": lambda: Convolutional(8, length=6, dropout=0.0),
+    }[kind]()
+    method = DSSRec(Backbone(items, encoder), intents=K).train()
+    method.training_step(batch(), 0).backward()
+    assert all(parameter.grad is not None for parameter in method.parameters())
+    assert method.queries(batch()).shape == (5, K, 8)
+
+
+def test_an_encoder_that_sees_both_sides_alone_is_refused():
+    class Bidirectional(Transformer):
+        contexts = frozenset({"bidirectional"})
+
+    items = IdEmbedding(Catalog(np.arange(30), train_counts=np.ones(32)), 8)
+    with pytest.raises(InputError, match="cannot read a 'causal' context"):
+        DSSRec(Backbone(items, Bidirectional(8, heads=1, length=6)))
 
 
 def test_the_order_of_the_future_matters():
@@ -258,3 +314,5 @@ def test_recommendations_say_which_intent_they_come_from(cycle):
 def test_two_stages_leave_a_next_item_model(cycle):
     run = recloom.train("dssrec", cycle, progress=False, dim=8, length=10, epochs=1, two_stage=True)
     assert type(run.method).__name__ == "NextItemPrediction" and run.history.height == 2
+    first, second = methods.build("dssrec", cycle.catalog, two_stage=True, batch_size=32)
+    assert first.method.backbone is second.method.backbone and (first.batch_size, second.batch_size) == (32, 32)

@@ -46,6 +46,14 @@ def test_numbers_continue_over_the_parts(recommender, raw, tmp_path, small_parts
     assert table.schema.types == [pa.int64(), item, pa.float32(), pa.int32()]
 
 
+def test_several_intents_keep_their_column(catalog, vectors, raw, tmp_path, small_parts):
+    recommender = Recommender(LastItem(vectors, intents=2), catalog)
+    written = recommender.recommend_to_parquet([*raw, []], tmp_path / "out.parquet", k=5)
+    found = pl.read_parquet(written.path)
+    assert_frame_equal(found, recommender.recommend([*raw, []], k=5).frame)
+    assert set(found["intent"].to_list()) == {0, 1, None} and pq.ParquetFile(written.path).num_row_groups > 1
+
+
 def test_a_frame(recommender, raw, tmp_path, small_parts):
     rows = [(f"user-{row}", item) for row, history in enumerate(raw) for item in history]
     frame = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
