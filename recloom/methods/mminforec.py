@@ -116,7 +116,7 @@ class MMInfoRec(Method):
         vectors = F.embedding(place[:, :-1].clamp(min=0), encoded[0]) * batch.valid[..., None]
         states = self.backbone.encoder(vectors, batch.valid)
         keys = drop(encoded, self.key_dropout, self.training)
-        log_counts = self.counts(place, len(distinct)).to(keys.dtype).log()
+        log_counts, log_total = (found.to(keys.dtype).log() for found in self.counts(place, len(distinct)))
         rows, columns = batch.valid.nonzero(as_tuple=True)
         lengths = batch.lengths[rows]
         prediction = self.memory(states[rows, columns])
@@ -128,11 +128,13 @@ class MMInfoRec(Method):
             valid = columns + step <= lengths
             n_valid += int(valid.sum())
             target = place[rows[valid], columns[valid] + step]
-            losses.append(self.contrast(prediction[valid], keys, target, log_counts, rows[valid]))
+            losses.append(self.contrast(prediction[valid], keys, target, log_counts, rows[valid], log_total[target]))
         n = self.steps * len(rows) if self.choices["invalid_rows"] == "counted" else n_valid
         return self.total(predictions=torch.stack(losses).sum() / n)
 
-    def contrast(self, predictions: Tensor, keys: Tensor, targets: Tensor, log_counts: Tensor, rows: Tensor) -> Tensor:
+    def contrast(
+        self, predictions: Tensor, keys: Tensor, targets: Tensor, log_counts: Tensor, rows: Tensor, log_sought: Tensor
+    ) -> Tensor:
         """Summed over predictions: MINCE against the candidates of their rows, or BPR against one item of the batch."""
         if self.choices["loss"] == "mince":
             return multi_instance(
@@ -141,6 +143,7 @@ class MMInfoRec(Method):
                 targets,
                 log_counts,
                 rows if len(log_counts) > 1 else None,
+                log_sought,
                 scale=self.logit_scale,
                 inside=self.choices["mince"] == "inside",
                 single=self.choices["positives"] == "single",
@@ -160,12 +163,15 @@ class MMInfoRec(Method):
             return embedder.encode(items.repeat(self.copies)).view(self.copies, len(items), -1)
         return embedder(items).expand(self.copies, -1, -1)
 
-    def counts(self, place: Tensor, n: int) -> Tensor:
-        """How often each distinct item stands among the candidates: `(1, n)`, or `(histories, n)` if they differ."""
+    def counts(self, place: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """How often each distinct item stands among the candidates, and in the whole batch, where right answers count.
+
+        `(1, n)`, or `(histories, n)` if candidates differ, and `(n,)`.
+        """
         own = place.new_zeros(len(place), n + 1).scatter_add_(1, (place + 1), torch.ones_like(place))[:, 1:]
-        total = own.sum(0, keepdim=True)
-        found = total if self.temporal and self.general else own if self.temporal else total - own
-        return found.clamp(max=1) if self.choices["candidates"] == "distinct" else found
+        total = own.sum(0)
+        found = total[None] if self.temporal and self.general else own if self.temporal else total - own
+        return (found.clamp(max=1), total.clamp(max=1)) if self.choices["candidates"] == "distinct" else (found, total)
 
     def queries(self, batch: SequenceBatch) -> Tensor:
         return self.memory(self.backbone.last(batch.items))[:, None]

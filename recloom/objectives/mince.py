@@ -22,6 +22,7 @@ class _Mince(torch.autograd.Function):
         targets: Tensor,
         log_counts: Tensor,
         groups: Tensor,
+        log_sought: Tensor,
         scale: float,
         inside: bool,
         single: bool,
@@ -32,18 +33,15 @@ class _Mince(torch.autograd.Function):
         step, first = max(1, LOGITS_AT_ONCE // len(flat)), torch.arange(copies, device=keys.device) * n_keys
         for begin in range(0, len(predictions), step):
             rows = predictions.detach()[begin : begin + step]
-            target, group = targets[begin : begin + step], groups[begin : begin + step]
+            target, sought = targets[begin : begin + step, None], log_sought[begin : begin + step, None]
             logits = (rows @ flat.t()).mul_(scale).view(len(rows), copies, n_keys)
-            offsets = log_counts[group]
-            if len(log_counts) > 1:  # what a row looks for is a candidate, even where it would be left out
-                offsets = offsets.scatter(1, target[:, None], offsets.gather(1, target[:, None]).clamp(min=0))
-            logits += offsets[:, None]
+            logits += log_counts[groups[begin : begin + step]].scatter_(1, target, sought)[:, None]
             logits = logits.view(len(rows), -1)
-            columns = target[:, None] + first
+            columns = target + first
             right = logits.gather(1, columns)
             every = logits.logsumexp(1)
             if single:
-                right = right - offsets.gather(1, target[:, None])
+                right = right - sought
             if inside:
                 losses[begin : begin + step], shares = every - right.logsumexp(1), right.softmax(1)
             else:
@@ -58,7 +56,7 @@ class _Mince(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_predictions, grad_keys = ctx.saved_tensors
-        return grad_predictions * grad, grad_keys * grad, None, None, None, None, None, None
+        return grad_predictions * grad, grad_keys * grad, *[None] * 7
 
 
 def mince(
@@ -67,6 +65,7 @@ def mince(
     targets: Tensor,
     log_counts: Tensor,
     groups: Tensor | None = None,
+    log_sought: Tensor | None = None,
     *,
     scale: float = 1.0,
     inside: bool = True,
@@ -78,9 +77,11 @@ def mince(
         predictions: `(rows, dim)`.
         keys: `(copies, items, dim)`, encodings of the same distinct items.
         targets: `(rows,)`, which of the items each row should find.
-        log_counts: `(groups, items)`, how often each item stands among the candidates; -inf leaves one out, but never
-            what a row looks for. All 0 is one of each.
+        log_counts: `(groups, items)`, how often each item stands among the candidates; -inf leaves one out. All 0 is
+            one of each.
         groups: `(rows,)`, the group of each row; the first if None.
+        log_sought: `(rows,)`, how often what each row looks for stands there, in place of its count in `log_counts`;
+            the same if None.
         scale: multiplies every product; one over a temperature.
         inside: sum over the copies of the right answer inside the logarithm, else the mean of their logarithms.
         single: the right answer counts once in the numerator, however often it stands among the candidates.
@@ -92,4 +93,5 @@ def mince(
     if not len(predictions):
         return predictions.sum() * 0.0 + keys.sum() * 0.0
     groups = torch.zeros_like(targets) if groups is None else groups
-    return _Mince.apply(predictions, keys, targets, log_counts, groups, scale, inside, single)
+    log_sought = log_counts[groups, targets] if log_sought is None else log_sought
+    return _Mince.apply(predictions, keys, targets, log_counts, groups, log_sought, scale, inside, single)

@@ -21,8 +21,8 @@ TARGETS = [[1, 4, 3, 5], [6, 1, 0, 0], [4, 2, 3, 0]]
 QUIET = {"dim": 8, "length": 8, "dropout": 0.0, "key_dropout": 0.0, "memory_dropout": 0.0, "init": "default"}
 
 
-def batch():
-    return SequenceBatch(torch.arange(3), torch.tensor(ROWS), torch.tensor(TARGETS))
+def batch(n=3):
+    return SequenceBatch(torch.arange(n), torch.tensor(ROWS[:n]), torch.tensor(TARGETS[:n]))
 
 
 def make(data, **numbers):
@@ -38,14 +38,15 @@ def histories():
     return [[*[i for i in row if i], [t for t in target if t][-1]] for row, target in zip(ROWS, TARGETS, strict=True)]
 
 
-def slow(method, *, copies=1, steps=1, counted=True, distinct=False, single=False, own=True, others=True):
+def slow(method, *, n_rows=3, copies=1, steps=1, counted=True, distinct=False, single=False, own=True, others=True):
     """Every prediction against every occurrence of every item of the batch, one after another."""
+    of_users = histories()[:n_rows]
     loss, n, valid = 0.0, 0, 0
     table, scale = method.backbone.items.table(), method.logit_scale
-    places = [(user, at, item) for user, row in enumerate(histories()) for at, item in enumerate(row)]
+    places = [(user, at, item) for user, row in enumerate(of_users) for at, item in enumerate(row)]
     if distinct:
         places = list({item: (user, at, item) for user, at, item in places}.values())
-    for user, row in enumerate(histories()):
+    for user, row in enumerate(of_users):
         states = method.backbone(torch.tensor([row[:-1]]))[0]
         for at in range(len(row) - 1):
             prediction, hidden = method.memory(states[at]), torch.zeros(1, states.shape[1]).double()
@@ -119,6 +120,21 @@ def test_candidates_of_one_s_own_history_or_of_others(cycle_with_attributes, tem
     assert found == pytest.approx(total / n, rel=1e-8)
 
 
+@pytest.mark.parametrize("positives", ["all", "single"])
+@pytest.mark.parametrize("n_rows", [3, 1])
+@pytest.mark.parametrize(("temporal", "general"), [(True, False), (False, True)])
+def test_every_occurrence_of_the_target_is_a_right_answer_whatever_is_left_out(
+    cycle_with_attributes, temporal, general, n_rows, positives
+):
+    method = make(cycle_with_attributes, temporal=temporal, general=general, positives=positives, copies=2)
+    found = method.training_step(batch(n_rows), 0)
+    wanted = slow(method, n_rows=n_rows, single=positives == "single", own=temporal, others=general)
+    assert found.item() == pytest.approx(wanted, rel=1e-8, abs=1e-12)
+    found.backward()
+    grads = [parameter.grad for parameter in method.parameters() if parameter.grad is not None]
+    assert grads and all(torch.isfinite(grad).all() for grad in grads)
+
+
 def test_bpr_ranks_the_target_above_one_other_item_of_the_batch(cycle_with_attributes, monkeypatch):
     method = make(cycle_with_attributes, loss="bpr", copies=2)
     drawn = torch.tensor([0, 1, 1, 2, 3, 4, 0, 2, 3])  # of the five distinct items that are not the target
@@ -142,27 +158,35 @@ def test_bpr_ranks_the_target_above_one_other_item_of_the_batch(cycle_with_attri
         make(cycle_with_attributes, loss="bpr", temporal=False)
 
 
-def reference(predictions, keys, targets, log_counts, scale, inside, single):
+def reference(predictions, keys, targets, log_counts, groups, log_sought, scale, inside, single):
     """By autograd, all logits at once."""
-    logits = scale * torch.einsum("rd,qkd->rqk", predictions, keys) + log_counts
-    rows = torch.arange(len(targets))
-    right = logits[rows, :, targets] - (log_counts[0, targets][:, None] if single else 0)
+    rows, offsets = torch.arange(len(targets)), log_counts[groups]
+    offsets[rows, targets] = log_sought
+    logits = scale * torch.einsum("rd,qkd->rqk", predictions, keys) + offsets[:, None]
+    right = logits[rows, :, targets] - (log_sought[:, None] if single else 0)
     every = logits.flatten(1).logsumexp(1)
     return (every - (right.logsumexp(1) if inside else right.mean(1))).sum()
 
 
+@pytest.mark.parametrize("n_groups", [1, 3])
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("single", [True, False])
-def test_values_and_gradients_in_chunks(inside, single, monkeypatch):
+def test_values_and_gradients_in_chunks(inside, single, n_groups, monkeypatch):
     monkeypatch.setattr("recloom.objectives.mince.LOGITS_AT_ONCE", 40)
     torch.manual_seed(0)
     predictions, keys = torch.randn(7, 4).double().requires_grad_(), torch.randn(3, 5, 4).double().requires_grad_()
-    targets, counts = torch.tensor([0, 1, 2, 3, 4, 0, 2]), torch.tensor([[1.0, 2, 1, 5, 3]]).double().log()
-    one = mince(predictions, keys, targets, counts, scale=0.6, inside=inside, single=single)
-    two = reference(predictions, keys, targets, counts, 0.6, inside, single)
+    targets, groups = torch.tensor([0, 1, 2, 3, 4, 0, 2]), torch.tensor([0, 0, 1, 2, 2, 2, 1]) % n_groups
+    total = torch.tensor([1.0, 2, 1, 5, 3]).double()
+    left_out = torch.tensor([[0.0, 0, 0, 0, 0], [0, 2, 1, 1, 0], [1, 0, 0, 5, 3]]).double()[:n_groups]
+    counts, sought = (total - left_out).log(), total.log()[targets]
+    one = mince(predictions, keys, targets, counts, groups, sought, scale=0.6, inside=inside, single=single)
+    two = reference(predictions, keys, targets, counts, groups, sought, 0.6, inside, single)
     torch.testing.assert_close(one, two)
     for a, b in zip(*(torch.autograd.grad(x, (predictions, keys)) for x in (one, two)), strict=True):
         torch.testing.assert_close(a, b)
+    if n_groups == 1:
+        same = mince(predictions, keys, targets, counts, scale=0.6, inside=inside, single=single)
+        assert same.item() == one.item(), "one group, and right answers counted as they stand there"
 
 
 def test_closed_forms():
