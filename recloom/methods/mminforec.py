@@ -61,7 +61,7 @@ CHOICES = {
 
 
 class MMInfoRec(Method):
-    """Rows predict what stands `1..steps` places later, among the items of the batch.
+    """Rows predict those of their targets that stand `1..steps` places later, among the items of the batch.
 
     Args:
         backbone: reads the causal context; its items are what is predicted.
@@ -109,6 +109,7 @@ class MMInfoRec(Method):
         self.roll = nn.GRUCell(backbone.encoder.dim, backbone.encoder.dim)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        assert batch.targets is not None
         whole = batch.whole()
         distinct, place = whole.unique(return_inverse=True)
         distinct, place = (distinct[1:], place - 1) if distinct[0] == PAD else (distinct, place)
@@ -118,18 +119,19 @@ class MMInfoRec(Method):
         keys = drop(encoded, self.key_dropout, self.training)
         log_counts, log_total = (found.to(keys.dtype).log() for found in self.counts(place, len(distinct)))
         rows, columns = batch.valid.nonzero(as_tuple=True)
-        lengths = batch.lengths[rows]
         prediction = self.memory(states[rows, columns])
         hidden, losses, n_valid = torch.zeros_like(prediction), [], 0
         for step in range(1, self.steps + 1):
             if step > 1:
                 hidden = self.roll(prediction, hidden)
                 prediction = self.memory(hidden)
-            valid = columns + step <= lengths
+            asked = batch.ahead(step - 1).targets
+            assert asked is not None
+            valid = asked[rows, columns] != PAD
             n_valid += int(valid.sum())
             target = place[rows[valid], columns[valid] + step]
             losses.append(self.contrast(prediction[valid], keys, target, log_counts, rows[valid], log_total[target]))
-        n = self.steps * len(rows) if self.choices["invalid_rows"] == "counted" else n_valid
+        n = self.steps * int(batch.targets.count_nonzero()) if self.choices["invalid_rows"] == "counted" else n_valid
         return self.total(predictions=torch.stack(losses).sum() / n)
 
     def contrast(

@@ -89,6 +89,31 @@ def test_later_steps_are_rolled_and_those_beyond_the_end_do_not_add(cycle_with_a
     assert method.training_step(batch(), 0).item() == pytest.approx(slow(method, steps=3, counted=counted), rel=1e-8)
 
 
+@pytest.mark.parametrize(("steps", "counted"), [(1, True), (3, True), (3, False)])
+def test_positions_that_ask_for_nothing_are_not_trained(cycle_with_attributes, steps, counted):
+    """Rows of prefixes and overlapping rows hold targets that belong to other rows."""
+    method = make(cycle_with_attributes, steps=steps, invalid_rows="counted" if counted else "left-out")
+    items = torch.tensor([[3, 1, 4, 3, 0], [2, 6, 1, 4, 2]])
+    targets = torch.tensor([[0, 0, 0, 5, 0], [0, 1, 4, 2, 6]])
+    found = method.training_step(SequenceBatch(torch.arange(2), items, targets), 0).item()
+    table, total, n = method.backbone.items.table(), 0.0, 0
+    of_all = torch.tensor([3, 1, 4, 3, 5, 2, 6, 1, 4, 2, 6])
+    for row, asked in (([3, 1, 4, 3, 5], {4}), ([2, 6, 1, 4, 2, 6], {2, 3, 4, 5})):
+        states = method.backbone(torch.tensor([row[:-1]]))[0]
+        for at in range(len(row) - 1):
+            prediction, hidden = method.memory(states[at]), torch.zeros(1, states.shape[1]).double()
+            for step in range(1, steps + 1):
+                if step > 1:
+                    hidden = method.roll(prediction[None], hidden)
+                    prediction = method.memory(hidden[0])
+                if at + step in asked:
+                    logits = 0.3 * table[of_all] @ prediction
+                    total += (logits.logsumexp(0) - logits[of_all == row[at + step]].logsumexp(0)).item()
+                    n += 1
+    assert n == {1: 5, 3: 14}[steps], "the first of the targets has no position three places before it"
+    assert found == pytest.approx(total / (5 * steps if counted else n), rel=1e-8)
+
+
 def test_each_item_once_is_the_softmax_over_the_distinct_items(cycle_with_attributes):
     method = make(cycle_with_attributes, candidates="distinct", copies=1)
     found = method.training_step(batch(), 0)
