@@ -13,7 +13,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
   "distinct" (paper) counts each once. `positives="all"` (code) or "single".
 - `invalid_rows="counted"` (code): rows whose later steps lie behind the end of a history count in the mean as zero;
   "left-out" does not count them.
-- `init="uniform"` (code): every parameter, gains of norms too, is uniform in -1/8..1/8; "default" is the library's own.
+- `init="uniform"` (code): every parameter, gains of norms too, is uniform within 1/sqrt(dim), 1/8 at 64; "default" is
+  the library's own.
 - Items without an action in training have an own vector of zero; an attribute that an item names twice counts once.
 - Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) draws 256 users alike.
 - Each distinct item of a batch is encoded once a copy, so that its occurrences share a draw of dropout; the code
@@ -272,10 +273,10 @@ def build(
         invalid_rows=invalid_rows,
     )
     if init == "uniform":
-        for parameter in method.parameters():
-            nn.init.uniform_(parameter, -1 / 8, 1 / 8)
         embedder = made.items
         ids = embedder.ids if isinstance(embedder, ItemsByAttention) else embedder
         assert isinstance(ids, IdEmbedding)
+        for parameter in method.parameters():
+            nn.init.uniform_(parameter, -(ids.dim**-0.5), ids.dim**-0.5)
         ids.weight.data[0] = 0  # padding
     return [training.stage(method)]

@@ -307,10 +307,17 @@ def test_plain_predictive_coding_on_ids_is_one_argument_away(cycle):
         methods.build("mminforec", cycle.catalog)
 
 
-def test_every_parameter_starts_within_an_eighth(cycle_with_attributes):
-    method = methods.build("mminforec", cycle_with_attributes.catalog)[0].method
+@pytest.mark.parametrize("items", ["attcc", "id"])
+@pytest.mark.parametrize(("dim", "bound"), [(64, 1 / 8), (16, 1 / 4)])
+def test_every_parameter_starts_uniform_within_one_over_the_root_of_the_width(cycle_with_attributes, items, dim, bound):
+    method = methods.build("mminforec", cycle_with_attributes.catalog, items=items, dim=dim)[0].method
+    for name, parameter in method.named_parameters():
+        if parameter.numel() > 100:
+            assert 0.9 * bound < parameter.max() <= bound and -bound <= parameter.min() < -0.9 * bound, name
     values = torch.cat([parameter.detach().flatten() for parameter in method.parameters()])
-    assert values.abs().max() <= 1 / 8 and (method.backbone.items.ids.weight[0] == 0).all()
+    assert values.abs().max() <= bound
+    ids = method.backbone.items.ids if items == "attcc" else method.backbone.items
+    assert (ids.weight[0] == 0).all()
 
 
 def test_parameters_on_beauty(real_data: Path):
