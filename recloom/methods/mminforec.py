@@ -176,6 +176,13 @@ class MMInfoRec(Method):
         found = total[None] if self.temporal and self.general else own if self.temporal else total - own
         return (found.clamp(max=1), total.clamp(max=1)) if self.choices["candidates"] == "distinct" else (found, total)
 
+    def epoch_losses(self) -> dict[str, float]:
+        """Also the smallest, the median and the largest length of the memory's slots, `memory/*_norm`."""
+        norms = self.memory.norms()
+        ranks = norms.quantile(norms.new_tensor([0.0, 0.5, 1.0])).tolist() if len(norms) else []
+        names = (f"memory/{name}_norm" for name in ("smallest", "median", "largest"))
+        return super().epoch_losses() | dict(zip(names, ranks, strict=False))
+
     def queries(self, batch: SequenceBatch) -> Tensor:
         return self.memory(self.backbone.last(batch.items))[:, None]
 

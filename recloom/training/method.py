@@ -22,9 +22,9 @@ class Method(L.LightningModule, ABC):
     """A method of sequential recommendation. Subclasses are final.
 
     One method is abstract, `training_step`; three may be replaced: `queries`, `catalogue` and
-    `configure_optimizers`. A trained method is two matrices, and the score of an item is the largest dot
-    product over the intents of `queries(batch)`. A method that has no such vectors sets
-    `ranks_by = "scores"` and replaces `score` instead.
+    `configure_optimizers`; `epoch_losses` may add columns to the history. A trained method is two
+    matrices, and the score of an item is the largest dot product over the intents of `queries(batch)`.
+    A method that has no such vectors sets `ranks_by = "scores"` and replaces `score` instead.
 
     Args:
         backbone: items and encoder; None for methods that have none.

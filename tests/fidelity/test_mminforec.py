@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import recloom
 from recloom import methods
 from recloom.data.batch import SequenceBatch
 from recloom.errors import InputError
@@ -318,6 +319,19 @@ def test_every_parameter_starts_uniform_within_one_over_the_root_of_the_width(cy
     assert values.abs().max() <= bound
     ids = method.backbone.items.ids if items == "attcc" else method.backbone.items
     assert (ids.weight[0] == 0).all()
+
+
+def test_the_history_keeps_how_long_the_slots_are(cycle_with_attributes):
+    numbers = {"dim": 8, "length": 8, "epochs": 2, "progress": False}
+    run = recloom.train("mminforec", cycle_with_attributes, slots=6, weight_decay=1.0, **numbers)
+    kept = run.history.select("memory/smallest_norm", "memory/median_norm", "memory/largest_norm").to_numpy()
+    assert kept.shape == (2, 3) and (kept[:, 0] < kept[:, 1]).all() and (kept[:, 1] < kept[:, 2]).all()
+    assert (kept[1] < kept[0]).all(), "decay makes slots shorter"
+    best = run.history["valid/NDCG@10"].arg_max()
+    norms = run.method.memory.slots.detach().norm(dim=1)
+    np.testing.assert_allclose(kept[best], [norms.min(), norms.quantile(0.5), norms.max()], rtol=1e-5)
+    without = recloom.train("mminforec", cycle_with_attributes, slots=0, **numbers)
+    assert not [column for column in without.history.columns if column.startswith("memory/")]
 
 
 def test_parameters_on_beauty(real_data: Path):
