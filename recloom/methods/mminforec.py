@@ -3,7 +3,7 @@
 Paper: Qiu et al., Memory Augmented Multi-Instance Contrastive Predictive Coding for Sequential Recommendation, ICDM
 2021. The tables and equations of the paper follow a reconstruction from its prose and the authors' code.
 
-Departures. Defaults follow the authors' code where it differs from the paper; each choice is an argument of `build`:
+Departures. Defaults follow the authors' code where it differs from the paper; most choices are arguments of `build`:
 - `logit_scale` multiplies products, as the number called tau does in the code; the paper divides. `temperature` is one
   over it and may be given instead. Beauty .3, Sports .6, Toys .1, Yelp 3.
 - `items="attcc"` (code); "att" (paper), "meancc" (with the mean over real attributes, which the code's mask inverts),
@@ -18,7 +18,9 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - Items without an action in training have an own vector of zero; an attribute that an item names twice counts once.
 - Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) draws 256 users alike.
 - Each distinct item of a batch is encoded once a copy, so that its occurrences share a draw of dropout; the code
-  encodes every occurrence. Weights are selected by NDCG@10 (the code takes an epoch in which any of three rose).
+  encodes every occurrence. Rows hold `length` inputs and the target after them (code: 50 items, 49 inputs).
+- Weights are selected by one metric, NDCG@10; the code takes an epoch in which any of HR@5, NDCG@5 and HR@10 rose.
+- Seen items and padding are no candidates under full-mask; the code scores seen items 0 and ranks padding too.
 `mince="outside"` takes the mean of logarithms instead of the logarithm of a sum; `temporal=False` and `general=False`
 leave out other items of the same history, and items of other histories. `loss="bpr"` (figure 5, whose draw of negatives
 is not told) ranks what comes next above one other item of the batch, drawn uniformly for each prediction.
@@ -191,6 +193,11 @@ def make_items(catalog: Catalog, items: str, dim: int, layers: int, heads: int, 
     """Items by id alone, or with their attributes in one of the forms of `ItemsByAttention`."""
     if items == "id":
         return IdEmbedding(catalog, dim)
+    if not catalog.n_attributes:
+        raise InputError(
+            "the items of this data have no attributes. Give them with `recloom prepare LOG --items ITEMS "
+            '--attributes COLUMN`, or read items by id alone with items="id"'
+        )
     return ItemsByAttention(catalog, dim, form=items, layers=layers, heads=heads, dropout=dropout)
 
 

@@ -304,7 +304,7 @@ def test_plain_predictive_coding_on_ids_is_one_argument_away(cycle):
     counts = torch.bincount(batch().whole().flatten(), minlength=7)[1:7].log()
     right = (logits + counts).gather(1, batch().targets[real][:, None] - 1)[:, 0]
     torch.testing.assert_close(loss, ((logits + counts).logsumexp(1) - right).mean())
-    with pytest.raises(InputError, match="no attributes"):
+    with pytest.raises(InputError, match='no attributes.*--attributes COLUMN.*items="id"'):
         methods.build("mminforec", cycle.catalog)
 
 
