@@ -4,14 +4,17 @@
 
 FOLDER holds `interactions.parquet` and attributes. All three train the same model on the same batches of 256 average
 users, forward, backward and optimizer step. `every_occurrence` encodes four copies of each item of each row and forms
-all logits at once, right answers by comparing ids; `nested_loops` finds the right answers as the authors' code does, by
-looking up each row's target among all occurrences, one row, one position and one copy at a time.
+all logits at once, right answers by comparing ids; `nested_loops` finds the right answers as the authors' code does:
+one step, one user and one position at a time it looks its target up among all occurrences and marks what it finds, and
+the marks are repeated for the copies. `worst_batch_peak_bytes` is by how much a step of `recloom` on 256 users of 50
+items, as few of them the same as the catalogue allows, raises the peak memory of its process.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +22,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from training import python
 
 from recloom import methods
 from recloom.data.batch import SequenceBatch
@@ -31,20 +35,34 @@ from recloom.nn.dropout import dropout
 from recloom.reproduce import read_data
 
 BATCHES, WARM = 20, 3
+USERS, LENGTH = 256, 50
+
+PEAK = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from multi_instance import worst_batch_peak
+print(json.dumps({"bytes": worst_batch_peak(Path(sys.argv[2]))}))
+"""
 
 
-def compared(targets: Tensor, items: Tensor, copies: int) -> Tensor:
-    """Which of all occurrences, in every copy, are the right answer of each row."""
-    return (targets[:, None] == items).repeat(1, copies)
+def compared(histories: list[Tensor], items: Tensor, method: MMInfoRec) -> Tensor:
+    """Which of all occurrences, in every copy, are the right answer of each position."""
+    targets = torch.cat([history[1:] for history in histories])
+    return (targets[:, None] == items).repeat(1, method.copies)
 
 
-def looped(targets: Tensor, items: Tensor, copies: int) -> Tensor:
-    mask = torch.zeros(len(targets), copies * len(items), dtype=torch.bool)
-    for row in range(len(targets)):
-        for place in (items == targets[row]).nonzero()[:, 0]:
-            for copy in range(copies):
-                mask[row, copy * len(items) + place] = True
-    return mask
+def looped(histories: list[Tensor], items: Tensor, method: MMInfoRec) -> Tensor:
+    """The same by loops over steps, users and positions."""
+    masks = []
+    for step in range(1, method.steps + 1):
+        for history in histories:
+            for at in range(len(history) - step):
+                mask = torch.zeros(len(items), dtype=torch.bool)
+                found = (items == history[at + step]).nonzero()[:, 0]
+                mask[found] = True
+                masks.append(mask)
+    return torch.stack(masks).repeat(1, method.copies)
 
 
 def occurrences(method: MMInfoRec, batch: SequenceBatch, right_of: Callable[..., Tensor]) -> Tensor:
@@ -56,7 +74,7 @@ def occurrences(method: MMInfoRec, batch: SequenceBatch, right_of: Callable[...,
     keys = dropout(encoded, method.key_dropout, True).flatten(0, 1)
     rows, columns = batch.valid.nonzero(as_tuple=True)
     logits = method.memory(states[rows, columns]) @ keys.t() * method.logit_scale
-    right = right_of(whole[rows, columns + 1], flat, method.copies)
+    right = right_of([row[row != PAD] for row in whole], flat, method)
     return (logits.logsumexp(1) - logits.masked_fill(~right, -torch.inf).logsumexp(1)).mean()
 
 
@@ -75,11 +93,28 @@ def seconds(data: object, batches: list[SequenceBatch], loss: Callable[[MMInfoRe
     return statistics.median(spent[WARM:])
 
 
+def worst_batch_peak(folder: Path) -> int:
+    """Bytes of the largest batch's step; a small one's has filled the caches before."""
+    catalog = read_data(folder.parent, folder.name).catalog
+    torch.manual_seed(1)
+    method = methods.build("mminforec", catalog)[0].method
+    optimizer, before = method.configure_optimizers(), 0
+    for users in (2, USERS):
+        drawn = torch.randperm(users * LENGTH).view(users, LENGTH) % catalog.n_items + 1
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        optimizer.zero_grad(set_to_none=True)
+        method.training_step(SequenceBatch(torch.arange(users), drawn[:, :-1], drawn[:, 1:]), 0).backward()
+        optimizer.step()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--out", type=Path)
     arguments = parser.parse_args()
+    # before anything is read here: a process begins with the peak of the one that starts it
+    peak = python("-c", PEAK, str(Path(__file__).parent), str(arguments.folder))["bytes"]
     data = read_data(arguments.folder.parent, arguments.folder.name)
     stage = methods.build("mminforec", data.catalog)[0]
     module = SequenceData(data, stage.windows, length=50)
@@ -98,6 +133,7 @@ def main() -> None:
         ),
         "step_seconds": {name: round(value, 4) for name, value in found.items()},
         "times_as_fast": {name: round(value / found["recloom"], 2) for name, value in found.items()},
+        "worst_batch_peak_bytes": peak,
     }  # fmt: skip
     print(json.dumps(report, indent=1))
     if arguments.out:
