@@ -23,7 +23,7 @@ from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
-from recloom.objectives.info_nce import info_nce
+from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 from recloom.views import Operator, crop_items, mask_share, reorder_items, two_different
 
@@ -63,6 +63,7 @@ class CL4SRec(Method):
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
+        check_info_nce(temperature)
         self.next_item, self.operators, self.weight, self.temperature = next_item, operators, weight, temperature
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:

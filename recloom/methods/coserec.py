@@ -31,7 +31,7 @@ from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.objectives import NextItem
-from recloom.objectives.info_nce import info_nce
+from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 from recloom.views import crop_items, insert_items, mask_share, one_of, reorder_items, substitute_items
 
@@ -74,6 +74,7 @@ class CoSeRec(Method):
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
+        check_info_nce(temperature)
         if contrast_on not in READINGS:
             raise InputError(f"contrast_on={contrast_on!r} is not known; choose one of {', '.join(READINGS)}")
         for name, ratio in ratios.items():

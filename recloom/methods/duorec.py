@@ -28,7 +28,7 @@ from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
-from recloom.objectives.info_nce import info_nce
+from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 
 ABOUT = About("Qiu et al., DuoRec, WSDM", 2022)
@@ -103,6 +103,7 @@ class DuoRec(Method):
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
+        check_info_nce(temperature, similarity)
         if contrast not in CONTRASTS:
             raise InputError(f"contrast={contrast!r} is not known; choose one of {', '.join(CONTRASTS)}")
         self.next_item, self.contrast, self.weight = next_item, contrast, weight

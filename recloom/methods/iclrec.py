@@ -32,7 +32,7 @@ from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.k_means import k_means, nearest
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.objectives import NextItem
-from recloom.objectives.info_nce import info_nce
+from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 from recloom.views import Operator, one_of
 
@@ -75,6 +75,7 @@ class ICLRec(Method):
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
+        check_info_nce(temperature)
         if contrast_on not in READINGS:
             raise InputError(f"contrast_on={contrast_on!r} is not known; choose one of {', '.join(READINGS)}")
         if clustering not in ("torch", "faiss"):

@@ -11,6 +11,7 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
   step, and as it is in the augmenters' (code); `margin_scaled=True` multiplies it by beta there too (paper).
 - `normalise=True` (code): augmenters' outputs have unit norm, here guarded against 0.
 - Masked items become the mask item (paper); the code hides them as padding, which right-padded rows cannot hold.
+- `temperature=1` of all contrasts (paper); the code's learned contrasts keep 1 whatever is set.
 - The weight of the first contrast, lambda, does not act on the augmenters and is left out of their step.
 `preset="paper"` sets all of these to the paper's values where they are not given. The code selects by MRR@10 under
 full-open, ours by NDCG@10 under full-mask, and draws batches of any 256 rows (`grouping="random"`), ours hold rows of
@@ -35,7 +36,7 @@ from recloom.methods.cl4srec import operators
 from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.augmenters import get_augmenter
 from recloom.objectives import NextItem
-from recloom.objectives.info_nce import info_nce
+from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.objectives.margin import margin_regulariser
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
 from recloom.views import Operator, two_different
@@ -86,6 +87,7 @@ class MCLRec(Method):
         augmenters: w1 and w2; the same module twice for a shared one.
         random_weight, learned_weight: lambda and beta.
         margin_weight: gamma over beta.
+        temperature: of all contrasts; the margin reads products as they are.
         choices: as in `PRESETS["code"]`.
     """
 
@@ -99,15 +101,18 @@ class MCLRec(Method):
         random_weight: float = 0.0,
         learned_weight: float = 0.05,
         margin_weight: float = 0.1,
+        temperature: float = 1.0,
         make_optimizer: MakeOptimizer | None = None,
         **choices: Any,
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
+        check_info_nce(temperature)
         self.automatic_optimization = False
         self.next_item, self.operators = next_item, operators
         self.augmenters = nn.ModuleList(dict.fromkeys(augmenters))
         self.random_weight, self.learned_weight, self.margin_weight = random_weight, learned_weight, margin_weight
+        self.temperature = temperature
         self.choices = {**PRESETS["code"], **choices}
         for name, value in self.choices.items():
             if value not in ALLOWED[name]:
@@ -156,7 +161,8 @@ class MCLRec(Method):
         return F.normalize(found, dim=1) if self.choices["normalise"] else found
 
     def contrast(self, one: Tensor, two: Tensor) -> Tensor:
-        return info_nce(one, two) * (2 if self.choices["contrast_scale"] == "sum" else 1)
+        scale = 2 if self.choices["contrast_scale"] == "sum" else 1
+        return info_nce(one, two, temperature=self.temperature) * scale
 
     def configure_optimizers(self) -> Any:
         return self.make_optimizer(self.backbone.parameters()), self.make_optimizer(self.augmenters.parameters())
@@ -180,6 +186,7 @@ def build(
     random_weight: float = 0.0,
     learned_weight: float = 0.05,
     margin_weight: float = 0.1,
+    temperature: float = 1.0,
     preset: str = "code",
     schedule: str | None = None,
     contrast_scale: str | None = None,
@@ -217,6 +224,7 @@ def build(
         random_weight=random_weight,
         learned_weight=learned_weight,
         margin_weight=margin_weight,
+        temperature=temperature,
         make_optimizer=training.optimizer(),
         **choices,
     )

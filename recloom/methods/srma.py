@@ -35,7 +35,7 @@ from recloom.nn.dropout import dropout as drop
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.nn.transformer_blocks import EPS
 from recloom.objectives import NextItem
-from recloom.objectives.info_nce import info_nce
+from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Stage, WindowsSchedule, next_item_loss
 from recloom.views import Operator, one_of
 
@@ -119,6 +119,7 @@ class SRMA(Method):
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
+        check_info_nce(temperature)
         for name, value, allowed in (
             ("contrast_on", contrast_on, READINGS),
             ("layer_choice", layer_choice, ("distinct", "same")),

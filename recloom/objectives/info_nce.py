@@ -6,6 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recloom.errors import InputError
+
+SIMILARITIES = ("dot", "cosine")
+
+
+def check_info_nce(temperature: float, similarity: str = "dot") -> None:
+    """Refuse what `info_nce` cannot use, for methods to call when they are built."""
+    if not temperature > 0:
+        raise InputError(f"temperature={temperature} must be above 0")
+    if similarity not in SIMILARITIES:
+        raise InputError(f"similarity={similarity!r} is not known; choose one of {', '.join(SIMILARITIES)}")
+
 
 def info_nce(
     one: Tensor,
@@ -19,13 +31,14 @@ def info_nce(
 
     Args:
         one, two: `(batch, dim)`, partners row by row.
-        temperature: divides every similarity.
+        temperature: divides every similarity; above 0.
         similarity: "dot" or "cosine".
         same: `(batch, batch)` bool, pairs of rows that are no negatives of each other, such as those with the same
             target; a row's own partner always stays.
 
     With one row there is nothing to tell apart, and the loss is 0.
     """
+    check_info_nce(temperature, similarity)
     views = torch.cat([one, two])
     if similarity == "cosine":
         views = F.normalize(views, dim=1)

@@ -46,6 +46,22 @@ def test_info_nce_by_loops(similarity):
         assert found.item() == pytest.approx(np.mean(slow), rel=1e-10)
 
 
+@pytest.mark.parametrize("name", ["cl4srec", "duorec", "mclrec", "coserec", "iclrec", "srma", "lma4rec"])
+def test_a_contrast_that_cannot_be_is_refused_before_training(cycle, name):
+    for temperature in (0, -1.0, math.nan):
+        with pytest.raises(InputError, match=f"temperature={temperature}"):
+            methods.build(name, cycle.catalog, temperature=temperature)
+    if "similarity" in methods.arguments(name):
+        with pytest.raises(InputError, match="similarity='cos' is not known; choose one of dot, cosine"):
+            methods.build(name, cycle.catalog, similarity="cos")
+
+
+def test_info_nce_refuses_what_it_does_not_know():
+    for numbers in ({"temperature": 0.0}, {"similarity": "cos"}):
+        with pytest.raises(InputError, match=next(iter(numbers))):
+            info_nce(*pair(), **numbers)
+
+
 def test_info_nce_closed_forms():
     zero = torch.zeros(5, 3)
     assert info_nce(zero, zero).item() == pytest.approx(math.log(9))
@@ -129,6 +145,13 @@ def test_the_encoder_s_loss_is_the_sum_of_the_paper_and_the_presets_differ_as_sa
     margin = margin_regulariser(first, second, extrema="global")
     torch.testing.assert_close(paper.augmenter_loss(seen), contrasts + 0.1 * 0.2 * margin)
     assert paper.choices["schedule"] == "theta,phi"
+
+    warm = make("mclrec", cycle.catalog, random_weight=0.3, learned_weight=0.2, temperature=0.5)
+    warm.load_state_dict(method.state_dict())
+    first, second = (nn.functional.normalize(w(h), dim=1) for w, h in zip(warm.augmenters, (one, two), strict=True))
+    contrasts = sum(info_nce(*p, temperature=0.5) for p in ((one, second), (two, first), (first, second)))
+    wanted = main + 0.3 * info_nce(one, two, temperature=0.5) + 0.2 * (contrasts + 0.1 * margins)
+    torch.testing.assert_close(warm.encoder_loss(batch, seen), wanted)
 
 
 class Recorder:
