@@ -19,6 +19,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
+from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
@@ -30,8 +31,19 @@ from recloom.views import Operator, crop_items, mask_share, reorder_items, two_d
 ABOUT = About("Xie et al., Contrastive Learning for Sequential Recommendation, ICDE", 2022)
 
 
-def operators(mask_id: int, crop: float, mask: float, reorder: float) -> list[Operator]:
-    """The paper's three augmentations with their ratios; a ratio of 0 leaves its operator out."""
+def operators(mask_id: int, crop: float, mask: float, reorder: float, *, least: int = 0) -> list[Operator]:
+    """The paper's three augmentations with their ratios; a ratio of 0 leaves its operator out.
+
+    Args:
+        least: how many the views need.
+    """
+    ratios = {"crop_ratio": crop, "mask_ratio": mask, "reorder_ratio": reorder}
+    for name, ratio in ratios.items():
+        if not 0 <= ratio <= 1:
+            raise InputError(f"{name}={ratio} must lie in 0..1; 0 leaves the operator out")
+    if sum(ratio > 0 for ratio in ratios.values()) < least:
+        found = ", ".join(f"{name}={ratio}" for name, ratio in ratios.items())
+        raise InputError(f"{found}: the views need at least {least} operators; give as many a ratio above 0")
     every: list[tuple[float, Operator]] = [
         (crop, lambda items, generator: crop_items(items, crop, generator)),
         (mask, lambda items, generator: mask_share(items, mask_id, mask, generator)),
@@ -96,7 +108,7 @@ def build(
     method = CL4SRec(
         backbone(catalog),
         NextItem(loss, precision=precision),
-        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
+        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio, least=2 if contrast_weight else 0),
         weight=contrast_weight,
         temperature=temperature,
         make_optimizer=training.optimizer(),

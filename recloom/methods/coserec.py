@@ -49,13 +49,14 @@ class CoSeRec(Method):
         backbone: reads the causal context.
         next_item: the main loss.
         catalog: which items were trained.
-        ratios: of each of `OPERATORS`.
+        ratios: of each of `OPERATORS`; 0 leaves it out.
         threshold: histories of at most so many items are seen through the first three operators alone.
         warmup: epochs before the items' vectors also say which go together; None for never.
         weight, temperature: of the contrast.
         contrast_on: "flat", "mean" or "last"; see `row_vectors`.
     """
 
+    on: Tensor
     trained: Tensor
 
     def __init__(
@@ -79,9 +80,16 @@ class CoSeRec(Method):
             raise InputError(f"contrast_on={contrast_on!r} is not known; choose one of {', '.join(READINGS)}")
         for name, ratio in ratios.items():
             if not 0 <= ratio <= 1:
-                raise InputError(f"{name}_ratio={ratio} must lie in 0..1")
+                raise InputError(f"{name}_ratio={ratio} must lie in 0..1; 0 leaves the operator out")
+        on = torch.tensor([ratios[name] > 0 for name in OPERATORS])
+        needed = FOR_SHORT if threshold > 0 else torch.ones_like(FOR_SHORT)
+        if weight and not (on & needed).any():
+            some = ", ".join(f"{name}_ratio" for name, need in zip(OPERATORS, needed.tolist(), strict=True) if need)
+            whose = f"histories of at most threshold={threshold} items" if threshold > 0 else "views"
+            raise InputError(f"{whose} need an operator: give one of {some} a value above 0")
         self.next_item, self.ratios, self.threshold, self.warmup = next_item, ratios, threshold, warmup
         self.weight, self.temperature, self.contrast_on = weight, temperature, contrast_on
+        self.register_buffer("on", on, persistent=False)
         self.register_buffer("trained", torch.from_numpy(catalog.trained), persistent=False)
         self.by_actions: tuple[Tensor, Tensor] | None = None
         self.partners: Tensor | None = None
@@ -135,7 +143,7 @@ class CoSeRec(Method):
                 lambda rows, draw: reorder_items(rows, ratios["reorder"], draw),
             ],
             self.generator,
-            FOR_SHORT.to(items.device) | ~short,
+            self.on & (FOR_SHORT.to(items.device) | ~short),
         )
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:

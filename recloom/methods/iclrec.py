@@ -174,10 +174,11 @@ def build(
     precision: str = "auto",
 ) -> list[Stage]:
     """ICLRec from numbers. Layers in the code: Beauty 1, Sports 2, Toys 3, Yelp 2."""
+    drawn = bool(contrast_weight or intent_weight)
     method = ICLRec(
         backbone(catalog),
         NextItem(loss, negatives=negatives, precision=precision),
-        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
+        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio, least=int(drawn)),
         intents=intents,
         contrast_weight=contrast_weight,
         intent_weight=intent_weight,

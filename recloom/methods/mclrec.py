@@ -20,6 +20,8 @@ like length. Beauty: lambda 0, beta .05; Sports .04, .4; Yelp .03, .1.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -69,6 +71,13 @@ ALLOWED = {
     "margin_scaled": (True, False),
     "normalise": (True, False),
 }
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "sasrec": partial(sasrec.make_backbone, attention_dropout=0.5),
+    "gru4rec": gru4rec.make_backbone,
+    "caser": caser.make_backbone,
+}
+SHARED = ("dim", "length", "dropout")
+"""Numbers of the Transformer that the other models read too."""
 
 
 class MCLRec(Method):
@@ -168,8 +177,24 @@ class MCLRec(Method):
         return self.make_optimizer(self.backbone.parameters()), self.make_optimizer(self.augmenters.parameters())
 
 
+def over(model: str, backbone: MakeBackbone) -> MakeBackbone:
+    """The backbone of a model by the numbers given for a Transformer; those it does not read must be the defaults."""
+    if model not in BACKBONES:
+        raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}")
+    if model == "sasrec":
+        return backbone
+    defaults = inspect.signature(BACKBONES["sasrec"]).parameters
+    for name, value in backbone.keywords.items():
+        if name not in SHARED and value != defaults[name].default:
+            raise InputError(
+                f"{name}={value!r} is a number of the Transformer; model={model!r} reads {', '.join(SHARED)} alone. "
+                f"Leave {name} out, or choose model='sasrec'"
+            )
+    return partial(BACKBONES[model], **{name: backbone.keywords[name] for name in SHARED})
+
+
 @composed(
-    backbone=partial(sasrec.make_backbone, attention_dropout=0.5),
+    backbone=BACKBONES["sasrec"],
     training=partial(WindowsSchedule, windows="prefixes"),
 )
 def build(
@@ -197,15 +222,13 @@ def build(
     loss: str = "softmax",
     precision: str = "auto",
 ) -> list[Stage]:
-    """MCLRec from numbers, over `model="sasrec"`, "gru4rec" or "caser"; a choice that is None is the preset's."""
+    """MCLRec from numbers; a choice that is None is the preset's.
+
+    `model="gru4rec"` and "caser" read `dim`, `length` and `dropout`; other numbers of a Transformer are refused.
+    """
     if preset not in PRESETS:
         raise InputError(f"preset={preset!r} is not known; choose one of {', '.join(PRESETS)}")
-    if model not in ("sasrec", "gru4rec", "caser"):
-        raise InputError(f"model={model!r} is not known; choose 'sasrec', 'gru4rec' or 'caser'")
-    if model != "sasrec":
-        make = gru4rec.make_backbone if model == "gru4rec" else caser.make_backbone
-        backbone = partial(make, **{name: backbone.keywords[name] for name in ("dim", "length", "dropout")})
-    made = backbone(catalog)
+    made = over(model, backbone)(catalog)
     given = {
         "schedule": schedule,
         "contrast_scale": contrast_scale,
@@ -219,7 +242,7 @@ def build(
     method = MCLRec(
         made,
         NextItem(loss, precision=precision),
-        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
+        operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio, least=2),
         (first, first if shared else get_augmenter(augmenter, made.encoder.dim)),
         random_weight=random_weight,
         learned_weight=learned_weight,

@@ -250,6 +250,12 @@ def test_wrong_choices_are_refused(cycle):
     ):
         with pytest.raises(InputError, match=message):
             methods.build("mclrec", cycle.catalog, **numbers)
+    for model in ("gru4rec", "caser"):
+        for name, value in (("layers", 3), ("heads", 4), ("attention_dropout", 0.0), ("block", "original")):
+            with pytest.raises(InputError, match=f"{name}=.*model='{model}' reads dim, length, dropout alone"):
+                methods.build("mclrec", cycle.catalog, model=model, **{name: value})
+        made = methods.build("mclrec", cycle.catalog, model=model, dim=8, length=6, dropout=0.1, layers=2)[0].method
+        assert (made.backbone.encoder.dim, made.length, made.backbone.encoder.dropout) == (8, 6, 0.1)
     with pytest.raises(InputError, match="us_x"):
         methods.build("duorec", cycle.catalog, contrast="both")
 
@@ -322,3 +328,19 @@ def test_weight_0_is_sasrec_on_prefixes(cycle, batch, name):
 
 def test_a_dropped_operator_leaves_two(cycle):
     assert len(make("cl4srec", cycle.catalog, reorder_ratio=0.0).operators) == 2
+
+
+@pytest.mark.parametrize("name", ["cl4srec", "mclrec", "iclrec", "srma"])
+def test_ratios_lie_in_0_to_1_and_leave_enough_operators(cycle, name):
+    for numbers in ({"crop_ratio": 1.5}, {"mask_ratio": -0.1}, {"reorder_ratio": math.nan}):
+        with pytest.raises(InputError, match=rf"{next(iter(numbers))}=.* must lie in 0\.\.1"):
+            methods.build(name, cycle.catalog, **numbers)
+    least = {"cl4srec": 2, "mclrec": 2, "iclrec": 1, "srma": 0}[name]
+    ratios = ("crop_ratio", "mask_ratio", "reorder_ratio")
+    assert methods.build(name, cycle.catalog, **dict.fromkeys(ratios[least:], 0.0))
+    if least:
+        with pytest.raises(InputError, match=f"the views need at least {least} operators"):
+            methods.build(name, cycle.catalog, **dict.fromkeys(ratios[least - 1 :], 0.0))
+    if name in ("cl4srec", "iclrec"):  # without a contrast nothing is drawn
+        weights = {key: 0.0 for key in ("contrast_weight", "intent_weight") if key in methods.arguments(name)}
+        assert methods.build(name, cycle.catalog, **weights, **dict.fromkeys(ratios, 0.0))

@@ -11,6 +11,7 @@ from recloom.data.correlation import correlated_items
 from recloom.data.module import window_batch
 from recloom.data.windows import whole
 from recloom.errors import InputError
+from recloom.methods.coserec import OPERATORS
 from recloom.methods.lma4rec import LearnedDropout
 from recloom.objectives.info_nce import info_nce
 
@@ -48,6 +49,26 @@ def test_short_histories_see_three_operators_and_long_ones_five(cycle):
         kinds[length] = [part.double().mean().item() for part in (exchanged, inserted, masked, cropped, moved)]
     assert kinds[4] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0], abs=0.03)
     assert kinds[8] == pytest.approx([0.2] * 5, abs=0.03)
+
+
+@pytest.mark.parametrize("alone", ["mask", "substitute"])
+def test_a_ratio_of_0_leaves_its_operator_out(cycle, alone):
+    ratios = {f"{name}_ratio": 0.5 * (name == alone) for name in OPERATORS}
+    method = ready(make(cycle.catalog, **ratios), shifted())
+    for length in (4, 8):
+        items = torch.arange(1, 2 * length + 1, 2).repeat(100, 1)
+        found = method.views(items)
+        assert found.shape == items.shape and ((found != items).sum(1) == length // 2).all()
+        assert (found == 31).any() == (alone == "mask")
+
+
+def test_short_histories_need_an_operator(cycle):
+    gentle = {"substitute_ratio": 0.0, "insert_ratio": 0.0, "mask_ratio": 0.0}
+    with pytest.raises(InputError, match="threshold=4 items need an operator: give one of substitute_ratio, insert"):
+        make(cycle.catalog, **gentle)
+    assert make(cycle.catalog, threshold=0, **gentle) and make(cycle.catalog, contrast_weight=0.0, **gentle)
+    with pytest.raises(InputError, match=r"views need an operator.*reorder_ratio"):
+        make(cycle.catalog, threshold=0, crop_ratio=0.0, reorder_ratio=0.0, **gentle)
 
 
 def test_items_are_correlated_over_training_actions_alone(cycle):
