@@ -100,11 +100,11 @@ def parse_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def parse_cutoffs(text: str) -> tuple[int, ...]:
-    """`"5,10,20"` as rising, distinct, positive whole numbers."""
+def parse_cutoffs(text: str, option: str = "--k") -> tuple[int, ...]:
+    """`"5,10,20"` as rising, distinct, positive whole numbers; `option` is what the message names."""
     parts = parse_list(text)
     if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--k {text!r} is not a list of positive whole numbers, such as 5,10,20")
+        raise InputError(f"{option} {text!r} is not a list of positive whole numbers, such as 5,10,20")
     return tuple(sorted({int(part) for part in parts}))
 
 

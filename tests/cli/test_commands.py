@@ -137,6 +137,23 @@ def test_evaluate(call, place):
     assert "HR@10" in out and "valid" in out and "history length" in out
 
 
+def test_evaluate_by_groups(call, place):
+    found = recloom.load(place / "run").evaluate()
+    code, out, _ = call("evaluate", place / "run", "--groups", "--json")
+    groups = json.loads(out)["groups"]
+    assert code == 0
+    assert groups == {"length": found.by_length().to_dicts(), "popularity": found.by_popularity().to_dicts()}
+    assert "groups" not in json.loads(call("evaluate", place / "run", "--json")[1])
+    _, out, _ = call("evaluate", place / "run", "--length-edges", "5,8", "--json")
+    groups = json.loads(out)["groups"]["length"]
+    assert [row["group"] for row in groups] == ["<5", "5-7", "8+"]
+    assert groups == found.by_length((5, 8)).to_dicts()
+    code, out, _ = call("evaluate", place / "run", "--length-edges", "5,8")
+    assert code == 0 and "5-7" in out
+    code, _, err = call("evaluate", place / "run", "--length-edges", "5,x")
+    assert code == 2 and "--length-edges '5,x'" in err
+
+
 def test_recommend_for_a_history(call, place):
     code, out, _ = call("recommend", place / "run", "--history", "1, 2,3", "-k", "4", "--json")
     rows = json.loads(out)

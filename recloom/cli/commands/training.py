@@ -90,6 +90,10 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="Prepared data, if not that of the run.")] = None,
     any_data: Annotated[bool, typer.Option("--any-data", help="Evaluate on other data than trained on.")] = False,
     groups: Annotated[bool, typer.Option("--groups", help="Also by history length and item popularity.")] = False,
+    length_edges: Annotated[
+        str | None,
+        typer.Option(help="Edges of the groups by length instead of quartiles: 5,8 for below 5, 5 to 7, 8 and more."),
+    ] = None,
     insert_noise: Annotated[
         float, typer.Option("--insert-noise", min=0, max=1, help="Random items in each history, for each of its own.")
     ] = 0.0,
@@ -101,23 +105,29 @@ def evaluate(
     Examples:
       recloom evaluate runs/shop
       recloom evaluate runs/shop --split valid --protocol full-open --k 10 --json
+      recloom evaluate runs/shop --groups --length-edges 5,8
       recloom evaluate runs/shop --insert-noise 0.15
     """
     if split not in ("test", "valid"):
         raise InputError(f"--split {split!r} is not known; choose test or valid")
+    edges = None if length_edges is None else parse_cutoffs(length_edges, "--length-edges")
     from recloom.run import load
 
     found = load(run).evaluate(protocol, parse_cutoffs(k), split, data, any_data=any_data, insert_noise=insert_noise)
+    grouped = {}
+    if groups or edges:
+        lengths = found.by_length() if edges is None else found.by_length(edges)
+        grouped = {"length": lengths.to_dicts(), "popularity": found.by_popularity().to_dicts()}
     if as_json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | ({"groups": grouped} if grouped else {}))
         return
     intervals = found.intervals()
     rows = [{"metric": name, "value": value, **_bounds(intervals.get(name))} for name, value in found.metrics().items()]
     noise = f", {insert_noise:.0%} random items inserted" if insert_noise else ""
     print_table(rows, f"{found.method}, {protocol}, {split}, {len(found.ranks):,} users{noise}")
-    if groups:
-        print_table(found.by_length().to_dicts(), "By history length")
-        print_table(found.by_popularity().to_dicts(), "By popularity of the target")
+    if grouped:
+        print_table(grouped["length"], "By history length")
+        print_table(grouped["popularity"], "By popularity of the target")
 
 
 def _bounds(interval: tuple[float, float] | None) -> dict[str, float | None]:
