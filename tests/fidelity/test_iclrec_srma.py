@@ -1,5 +1,7 @@
 """ICLRec's intents and SRMA's changes of the model."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from recloom import methods
 from recloom.data.module import window_batch
 from recloom.data.windows import whole
 from recloom.errors import InputError
+from recloom.methods.iclrec import ICLRec
 from recloom.methods.srma import ExtraLayers
 from recloom.objectives.info_nce import info_nce
 
@@ -51,7 +54,22 @@ def test_iclrec_s_loss_by_its_parts(cycle, batch, mask_same_intent):
     torch.testing.assert_close(method.training_step(batch, 0), wanted)
 
 
-def test_the_expectation_step_has_no_gradient_and_no_dropout(cycle):
+def test_the_expectation_step_reads_all_training_histories_without_dropout(cycle, monkeypatch):
+    method = make("iclrec", cycle.catalog, dropout=0.5, attention_dropout=0.5, intents=4).train()
+    windows = whole(cycle.sequences, cycle.split.train_stop, 10)
+    data = SimpleNamespace(items=cycle.sequences.items, windows=windows)
+    monkeypatch.setattr(ICLRec, "trainer", SimpleNamespace(datamodule=data))
+    points = []
+    monkeypatch.setattr(method, "cluster", lambda means: points.append(means) or means[:4])
+    method.on_train_epoch_start()
+    assert method.training, "the steps that follow have dropout"
+    rows = window_batch(cycle.sequences.items, windows, np.arange(len(windows.users))).items
+    assert (rows != 0).all() and len(rows) == cycle.n_users
+    torch.testing.assert_close(points[0], method.eval().backbone(rows).mean(1))
+    torch.testing.assert_close(method.centres, F.normalize(points[0][:4], dim=1))
+
+
+def test_centres_have_no_gradient_and_are_found_where_they_are_used_alone(cycle):
     numbers = {**SMALL, "dropout": 0.5, "intents": 4, "epochs": 1}
     one = recloom.train("iclrec", cycle, progress=False, **numbers).method
     assert one.centres.shape == (4, 8) and not one.centres.requires_grad
