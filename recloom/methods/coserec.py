@@ -6,12 +6,13 @@ Departures: the next-item loss is the softmax over all items (`loss="bce"` is th
 in the paper. Items are correlated over all training items (the code leaves each history's last one out) and count once
 a user. After `warmup` epochs the partner of an item is, as in the code, whichever of the best one by correlation and
 the best one by the product of the items' present vectors has the higher score, each kind of score scaled to 0..1 over
-the items; partners by vectors are found anew each epoch, among items that were trained. Hidden items become the mask
-item (the code writes padding). `contrast_on="flat"` compares all states of a row, end to end, as the code does, with
-nothing before the start of a history, where the code has states of padding. The code passes the mask's ratio to the
-reordering: `reorder_ratio=0.7` repeats that. Batches hold rows of like length and equal numbers of targets, so that
-the number of rows that are contrasted varies; `grouping="random"` (code) takes any 256. `threshold=0` is the code's
-"SIMRC" of Beauty: all operators for all histories.
+the items; partners by vectors are found anew each epoch, among items that were trained. With `correlated` above 1 (the
+code has 1) partners of each rank are so compared. Hidden items become the mask item (the code writes padding).
+`contrast_on="flat"` compares all states of a row, end to end, as the code does, with nothing before the start of a
+history, where the code has states of padding. The code passes the mask's ratio to the reordering: `reorder_ratio=0.7`
+repeats that. Batches hold rows of like length and equal numbers of targets, so that the number of rows that are
+contrasted varies; `grouping="random"` (code) takes any 256. `threshold=0` is the code's "SIMRC" of Beauty: all
+operators for all histories.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class CoSeRec(Method):
         catalog: which items were trained.
         ratios: of each of `OPERATORS`; 0 leaves it out.
         threshold: histories of at most so many items are seen through the first three operators alone.
+        correlated: of so many items that go together best with an item, one is drawn for each place of a view.
         warmup: epochs before the items' vectors also say which go together; None for never.
         weight, temperature: of the contrast.
         contrast_on: "flat", "mean" or "last"; see `row_vectors`.
@@ -67,6 +69,7 @@ class CoSeRec(Method):
         ratios: dict[str, float],
         *,
         threshold: int = 4,
+        correlated: int = 1,
         warmup: int | None = 160,
         weight: float = 0.1,
         temperature: float = 1.0,
@@ -87,7 +90,10 @@ class CoSeRec(Method):
             some = ", ".join(f"{name}_ratio" for name, need in zip(OPERATORS, needed.tolist(), strict=True) if need)
             whose = f"histories of at most threshold={threshold} items" if threshold > 0 else "views"
             raise InputError(f"{whose} need an operator: give one of {some} a value above 0")
+        if not 1 <= correlated < max(2, int(catalog.trained[1:-1].sum())):
+            raise InputError(f"correlated={correlated} must be at least 1 and below the number of trained items")
         self.next_item, self.ratios, self.threshold, self.warmup = next_item, ratios, threshold, warmup
+        self.correlated = correlated
         self.weight, self.temperature, self.contrast_on = weight, temperature, contrast_on
         self.register_buffer("on", on, persistent=False)
         self.register_buffer("trained", torch.from_numpy(catalog.trained), persistent=False)
@@ -97,8 +103,8 @@ class CoSeRec(Method):
     def on_fit_start(self) -> None:
         """Correlate the items of the training histories."""
         users, items = self.trainer.datamodule.actions()  # type: ignore[attr-defined]
-        ids, scores = correlated_items(users, items, self.backbone.items.n_items)
-        self.by_actions = torch.from_numpy(ids[:, 0]).to(self.device), torch.from_numpy(scores[:, 0]).to(self.device)
+        ids, scores = correlated_items(users, items, self.backbone.items.n_items, self.correlated)
+        self.by_actions = torch.from_numpy(ids).to(self.device), torch.from_numpy(scores).to(self.device)
         self.partners = self.whole(self.by_actions[0])
 
     def on_train_epoch_start(self) -> None:
@@ -107,12 +113,13 @@ class CoSeRec(Method):
             self.partners = self.hybrid()
 
     def whole(self, partners: Tensor) -> Tensor:
-        """An item without a partner is its own."""
-        return torch.where(partners == PAD, torch.arange(len(partners), device=partners.device), partners)
+        """An item without a partner is its own; one with too few has its first one again."""
+        first, own = partners[:, :1], torch.arange(len(partners), device=partners.device)[:, None]
+        return torch.where(partners == PAD, torch.where(first == PAD, own, first), partners)
 
     @torch.no_grad()
     def hybrid(self) -> Tensor:
-        """The better of each item's two partners, `(n_items + 2,)`."""
+        """The better of each item's two partners of each rank, `(n_items + 2, correlated)`."""
         assert self.by_actions is not None
         ids, scores = self.by_actions
         vectors, others = self.backbone.items.table(), self.trained.clone()
@@ -121,15 +128,24 @@ class CoSeRec(Method):
         for rows in torch.arange(len(ids), device=self.device).split(1024):
             similar = (vectors[rows] @ vectors.t()).masked_fill(~others, -torch.inf)
             similar[torch.arange(len(rows), device=self.device), rows] = -torch.inf
-            products[rows], near[rows] = similar.max(1)
+            products[rows], near[rows] = similar.topk(self.correlated)
+        others = others[:, None]
         real = others & (ids != PAD)
         better = (ids == PAD) | (scaled(products, real) > scaled(scores, real))
         return self.whole(torch.where(better & others, near, ids))
 
+    def company(self, items: Tensor) -> Tensor:
+        """A partner for each item of some rows."""
+        assert self.partners is not None
+        found = self.partners[items]
+        if self.correlated == 1:
+            return found[..., 0]
+        rank = torch.randint(self.correlated, (*items.shape, 1), generator=self.generator, device=items.device)
+        return found.gather(2, rank)[..., 0]
+
     def views(self, items: Tensor) -> Tensor:
         """One view of each row, by one operator."""
-        assert self.partners is not None
-        partners, ratios, lengths = self.partners[items], self.ratios, (items != PAD).sum(1)
+        partners, ratios, lengths = self.company(items), self.ratios, (items != PAD).sum(1)
         sizes = (lengths * ratios["insert"] + 1e-6).long().clamp(min=1)
         short = lengths[:, None] <= self.threshold
         mask_id, length = self.backbone.items.mask_id, self.length
@@ -177,6 +193,7 @@ def make_method(
     crop_ratio: float = 0.2,
     reorder_ratio: float = 0.2,
     threshold: int = 4,
+    correlated: int = 1,
     warmup: int | None = 160,
     contrast_weight: float = 0.1,
     temperature: float = 1.0,
@@ -193,6 +210,7 @@ def make_method(
         catalog,
         dict(zip(OPERATORS, ratios, strict=True)),
         threshold=threshold,
+        correlated=correlated,
         warmup=warmup,
         weight=contrast_weight,
         temperature=temperature,

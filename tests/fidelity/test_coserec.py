@@ -25,7 +25,8 @@ def make(catalog, name="coserec", **numbers):
 
 def ready(method, partners):
     """The method with the partners given, as after `on_fit_start`."""
-    method.by_actions = torch.tensor(partners), torch.linspace(0, 1, len(partners))
+    ids = torch.tensor(partners).view(len(partners), -1)
+    method.by_actions = ids, torch.linspace(0, 1, ids.numel()).view(ids.shape)
     method.partners = method.whole(method.by_actions[0])
     return method
 
@@ -75,21 +76,21 @@ def test_items_are_correlated_over_training_actions_alone(cycle):
     run = recloom.train("coserec", cycle, progress=False, epochs=1, **SMALL)
     training = cycle.sequences.before(cycle.split.train_stop)
     ids, _ = correlated_items(cycle.sequences.users[training], cycle.sequences.items[training], cycle.n_items)
-    assert run.method.partners.tolist() == run.method.whole(torch.from_numpy(ids[:, 0])).tolist()
+    assert run.method.partners.tolist() == run.method.whole(torch.from_numpy(ids)).tolist()
     assert training.sum() == len(training) - 2 * cycle.n_users
 
 
 def test_the_better_of_two_partners(cycle):
     method = ready(make(cycle.catalog), shifted())
     table = method.backbone.items.weight.data.normal_()
-    found = method.hybrid()
+    found = method.hybrid()[:, 0]
     products = table @ table.t()
     near, best = torch.zeros(32, dtype=torch.int64), torch.zeros(32)
     for item in range(1, 31):
         others = [j for j in range(1, 31) if j != item]
         near[item] = max(others, key=lambda j: products[item, j].item())
         best[item] = products[item, near[item]]
-    ids, scores = method.by_actions
+    ids, scores = (part[:, 0] for part in method.by_actions)
     real = [i for i in range(1, 31) if ids[i]]
     low, high = (min(best[i].item() for i in real), max(best[i].item() for i in real))
     lower, upper = (min(scores[i].item() for i in real), max(scores[i].item() for i in real))
@@ -99,6 +100,27 @@ def test_the_better_of_two_partners(cycle):
         assert found[item] == (near[item] if by_vectors > by_actions else ids[item])
     assert ids[30] == 0 and found[30] == near[30], "an item without company by actions has one by its vector"
     assert found[0] == 0 and found[31] == 31
+
+
+def test_each_place_has_one_of_the_best_partners_by_lot(cycle):
+    method = make(cycle.catalog, correlated=3, substitute_ratio=1.0, insert_ratio=0, mask_ratio=0, threshold=20)
+    method = ready(method, [[0, 0, 0], [5, 6, 7], [8, 0, 0], *[[0, 0, 0]] * 29])
+    found = method.views(torch.tensor([[1, 2, 3, 1]]).repeat(6000, 1))
+    assert set(found[:, 1].tolist()) == {8} and set(found[:, 2].tolist()) == {3}, "its first again, or itself"
+    drawn = torch.bincount((found[:, 0] - 5) * 3 + found[:, 3] - 5, minlength=9) / 6000
+    assert len(drawn) == 9 and (drawn - 1 / 9).abs().max() < 0.02, "5, 6 or 7, each place for itself"
+    table = method.backbone.items.weight.data.normal_()
+    products = (table @ table.t())[1:31, 1:31].fill_diagonal_(-torch.inf)
+    assert method.hybrid()[4].tolist() == (products[3].topk(3).indices + 1).tolist(), "item 4 has none by actions"
+    for wrong in (0, 30):
+        with pytest.raises(InputError, match=f"correlated={wrong} must be at least 1"):
+            make(cycle.catalog, correlated=wrong)
+
+
+def test_more_partners_come_from_the_actions_and_then_from_the_vectors(cycle):
+    run = recloom.train("coserec", cycle, progress=False, epochs=2, warmup=1, correlated=2, **SMALL)
+    assert run.method.partners.shape == run.method.by_actions[0].shape == (32, 2)
+    assert (run.method.partners[1:31] != torch.arange(1, 31)[:, None]).all()
 
 
 def test_the_loss_is_softmax_and_the_contrast_of_two_views(cycle):
