@@ -7,13 +7,15 @@ mean of its states, padding left out (the code averages it in); `contrast_on="fl
 end to end, as the code does, with nothing before the start of a history. Hidden items become the mask item (the code
 writes padding). Histories are assigned to the normalised centres that the contrast uses (the code assigns before
 normalising). Clusters come from one k-means++ start of our own at each epoch's beginning (the code: the best of five by
-faiss); `restarts` asks for more, `clustering="faiss"` for faiss. `mask_same_intent=True` takes histories of one intent
-out of each other's negatives in the intent's contrast, which the paper has and no released script switches on.
+faiss); `restarts=5` asks for as many, `clustering="faiss"` for faiss, "auto" for faiss where it is installed, by which
+one seed gives other numbers on other machines. `mask_same_intent=True` takes histories of one intent out of each
+other's negatives in the intent's contrast, which the paper has and no released script switches on.
 Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from functools import partial
 
 import numpy as np
@@ -39,6 +41,7 @@ from recloom.views import Operator, one_of
 ABOUT = About("Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW", 2022)
 
 ROWS_AT_ONCE = 1024
+CLUSTERINGS = ("torch", "faiss", "auto")
 
 
 class ICLRec(Method):
@@ -53,7 +56,7 @@ class ICLRec(Method):
         temperature: of both.
         contrast_on: how views are compared with each other; see `row_vectors`. With centres it is "mean".
         mask_same_intent: histories of one intent are no negatives of each other in the intent's contrast.
-        clustering: "torch" or "faiss".
+        clustering: "torch", "faiss", or "auto": faiss where it is installed.
         restarts: of the clustering.
     """
 
@@ -78,8 +81,8 @@ class ICLRec(Method):
         check_info_nce(temperature)
         if contrast_on not in READINGS:
             raise InputError(f"contrast_on={contrast_on!r} is not known; choose one of {', '.join(READINGS)}")
-        if clustering not in ("torch", "faiss"):
-            raise InputError(f"clustering={clustering!r} is not known; choose 'torch' or 'faiss'")
+        if clustering not in CLUSTERINGS:
+            raise InputError(f"clustering={clustering!r} is not known; choose one of {', '.join(CLUSTERINGS)}")
         if intents < 1 or restarts < 1:
             raise InputError(f"intents={intents} and restarts={restarts} must be at least 1")
         self.next_item, self.operators, self.intents, self.temperature = next_item, operators, intents, temperature
@@ -105,7 +108,8 @@ class ICLRec(Method):
 
     def cluster(self, points: Tensor) -> Tensor:
         """`(histories, dim)` -> `(intents, dim)`."""
-        if self.clustering == "torch":
+        wanted = self.clustering
+        if wanted == "torch" or (wanted == "auto" and importlib.util.find_spec("faiss") is None):
             return k_means(points, self.intents, self.generator, restarts=self.restarts)[0]
         try:
             import faiss

@@ -1,5 +1,6 @@
 """ICLRec's intents and SRMA's changes of the model."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,6 +97,26 @@ def test_faiss_is_asked_for_by_name(cycle):
             make("iclrec", cycle.catalog, clustering="faiss").cluster(torch.randn(20, 8))
     else:
         assert make("iclrec", cycle.catalog, clustering="faiss", intents=3).cluster(torch.randn(50, 8)).shape == (3, 8)
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_auto_is_faiss_where_it_is_installed(cycle, monkeypatch, installed):
+    class Kmeans:
+        def __init__(self, dim, k, **options):
+            self.centroids, self.options = np.full((k, dim), 7, np.float32), options
+
+        def train(self, points):
+            assert self.options["nredo"] == 5 and points.dtype == np.float32
+
+    faiss = SimpleNamespace(Kmeans=Kmeans, __spec__="faiss") if installed else None
+    monkeypatch.setitem(sys.modules, "faiss", faiss)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: faiss)
+    points, found = torch.randn(50, 8), []
+    for clustering in ("auto", "faiss" if installed else "torch"):
+        method = make("iclrec", cycle.catalog, clustering=clustering, intents=3, restarts=5)
+        method.generator.manual_seed(0)
+        found.append(method.cluster(points))
+    assert torch.equal(*found) and bool((found[0] == 7).all()) == installed
 
 
 def test_so_many_layers_are_left_out_while_training_and_none_later(cycle):
