@@ -1,5 +1,7 @@
 """One stage at a time, starting from a run, and a share of the users."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ import recloom
 from recloom.data.module import SequenceData
 from recloom.data.windows import whole
 from recloom.errors import InputError
-from recloom.training.callbacks import AverageWeights
+from recloom.training.callbacks import AverageWeights, Validate
 
 NUMBERS = {
     **{"dim": 8, "length": 10, "pretrain_windows": "whole", "pretrain_epochs": 2, "epochs": 2},
@@ -55,6 +57,31 @@ def test_averaged_weights_are_validated_kept_and_survive_a_stop(cycle, tmp_path,
         recloom.train("sasrec", cycle, out=tmp_path / "run", **numbers)
     monkeypatch.undo()
     assert same(weights(averaged), weights(recloom.train("sasrec", cycle, out=tmp_path / "run", **numbers)))
+
+
+def test_a_stop_loses_the_epoch_under_way_alone_though_an_earlier_one_was_the_best(cycle, tmp_path, monkeypatch):
+    numbers = {"dim": 8, "length": 10, "epochs": 5, "progress": False}
+    begun, kept = [], Validate.on_train_epoch_start
+
+    def falling(method, *_, **__):
+        return SimpleNamespace(metrics=lambda: {"NDCG@10": 1 / (1 + method.current_epoch)})
+
+    def watched(self, trainer, module):
+        begun.append(trainer.current_epoch)
+        kept(self, trainer, module)
+        if begun == [0, 1, 2, 3]:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr("recloom.training.callbacks.evaluate", falling)
+    straight = recloom.train("sasrec", cycle, **numbers)
+    monkeypatch.setattr(Validate, "on_train_epoch_start", watched)
+    with pytest.raises(RuntimeError, match="power cut"):
+        recloom.train("sasrec", cycle, out=tmp_path / "run", **numbers)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    resumed = recloom.train("sasrec", cycle, out=tmp_path / "moved", **numbers)
+    assert begun == [0, 1, 2, 3, 3, 4]
+    first = recloom.train("sasrec", cycle, **{**numbers, "epochs": 1})
+    assert same(weights(straight), weights(resumed)) and same(weights(first), weights(resumed))
 
 
 def test_the_average_is_that_of_the_steps():

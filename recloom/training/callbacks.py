@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import polars as pl
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from recloom.data.dataset import Dataset
@@ -74,6 +75,19 @@ class Validate(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+
+
+class Checkpoint(ModelCheckpoint):
+    """Lightning's, which also finds its files again where the folder of the run was moved while it was stopped."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {"dirpath": self.dirpath, **{name: here(state_dict[name]) for name in names}}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best})
 
 
 class AverageWeights(L.Callback):

@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file, save_file
 
@@ -21,7 +21,14 @@ from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData
 from recloom.errors import InputError
 from recloom.nn.users import UserEmbedding
-from recloom.training.callbacks import AverageWeights, ProgressBar, ReleaseMemory, SeedEveryEpoch, Validate
+from recloom.training.callbacks import (
+    AverageWeights,
+    Checkpoint,
+    ProgressBar,
+    ReleaseMemory,
+    SeedEveryEpoch,
+    Validate,
+)
 from recloom.training.denormals import without_denormals
 from recloom.training.method import Method
 from recloom.training.seen_items import fit_seen_items
@@ -105,27 +112,22 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     for part in stage.method.modules():
         if isinstance(part, UserEmbedding):
             part.train_only(torch.from_numpy(module.windows.users))
-    keep = ModelCheckpoint(
-        folder,
-        filename="best-{epoch}",
-        monitor=None if stage.monitor is None else f"valid/{stage.monitor}",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-    )
+    every_epoch: dict[str, Any] = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
     callbacks: list[L.Callback] = [
         SeedEveryEpoch(options.seed, index),
         *([AverageWeights(stage.averaging)] if stage.averaging else []),
         ReleaseMemory(),
         Validate(data, folder, stage.monitor, stage.protocol),
     ]
+    best = None
     if stage.monitor is not None:
         monitor = f"valid/{stage.monitor}"
         stop = EarlyStopping(monitor, mode="max", patience=stage.patience, check_on_train_epoch_end=True)
-        callbacks.append(stop)
+        best = Checkpoint(filename="best-{epoch}", monitor=monitor, mode="max", **every_epoch)
+        callbacks += [stop, best]
     if options.progress:
         callbacks.append(ProgressBar(stage.name, stage.monitor))
-    callbacks.append(keep)
+    callbacks.append(Checkpoint(filename="last", **every_epoch))  # behind the best, whose state it holds
     last = folder / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -135,9 +137,9 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
             )
         except SIGTERMException as stop:  # which Lightning lets end in exit code 0, as if all were done
             raise SystemExit(128 + signal.SIGTERM) from stop
-    if stage.monitor is not None and keep.best_model_path:
-        best = torch.load(keep.best_model_path, map_location="cpu", weights_only=True)
-        stage.method.load_state_dict(best["state_dict"])
+    if best is not None and best.best_model_path:
+        kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        stage.method.load_state_dict(kept["state_dict"])
     if stage.method.seen_items is not None:
         fit_seen_items(stage.method, stage.method.seen_items, data)
 
