@@ -44,6 +44,12 @@ def test_averaged_weights_are_validated_kept_and_survive_a_stop(cycle, tmp_path,
     plain = recloom.train("sasrec", cycle, **{**numbers, "averaging": 0.0})
     averaged = recloom.train("sasrec", cycle, **numbers)
     assert not same(weights(plain), weights(averaged))
+    best = averaged.history["valid/NDCG@10"].max()
+    assert (
+        best
+        == pytest.approx(averaged.evaluate(part="valid").metrics()["NDCG@10"])
+        != plain.history["valid/NDCG@10"].max()
+    )
     assert plain.history["loss/total"].to_list() == averaged.history["loss/total"].to_list(), "training is the same"
     kept = AverageWeights.on_train_epoch_start
 
@@ -84,8 +90,9 @@ def test_a_stop_loses_the_epoch_under_way_alone_though_an_earlier_one_was_the_be
     assert same(weights(straight), weights(resumed)) and same(weights(first), weights(resumed))
 
 
-def test_the_average_is_that_of_the_steps():
-    module, average = torch.nn.Linear(1, 1, bias=False), AverageWeights(0.5)
+@pytest.mark.parametrize("decay", [0.5, 0.2])  # above and below what the first steps allow
+def test_the_average_is_that_of_the_steps(decay):
+    module, average = torch.nn.Linear(1, 1, bias=False), AverageWeights(decay)
     values = [1.0, 4.0, 2.0, 8.0]
     module.weight.data.fill_(values[0])
     average.on_train_epoch_start(None, module)
@@ -93,8 +100,8 @@ def test_the_average_is_that_of_the_steps():
     for step, value in enumerate(values[1:], 1):
         module.weight.data.fill_(value)
         average.on_train_batch_end(None, module)
-        decay = min(0.5, (1 + step) / (10 + step))
-        wanted = decay * wanted + (1 - decay) * value
+        kept = min(decay, (1 + step) / (10 + step))
+        wanted = kept * wanted + (1 - kept) * value
     average.on_train_epoch_end(None, module)
     assert module.weight.item() == pytest.approx(wanted)
     average.on_train_epoch_start(None, module)

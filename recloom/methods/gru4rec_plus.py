@@ -8,7 +8,8 @@ negatives of a target are the targets of the other histories of its batch, at al
 once a batch with probability `count ** alpha`; an item that stands there several times is scored once and counts as
 often. What a user looks for anywhere in the batch is no negative of the user's positions. Losses are means over targets
 and the optimiser is Adam (sums and Adagrad with momentum in the authors' code). `elu` is the slope of the last
-activation below 0, which leaves the order of items as it is; 0 means none.
+activation below 0, which leaves the order of items as it is; 0 means none. `logq` takes chances that sum to 1, of the
+batch's targets as well as of the samples (counts and their powers in the authors' code).
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ class GRU4RecPlus(Method):
         alpha: their chance is `count ** alpha`: 0 is uniform, 1 popularity.
         regularisation: of the negatives' scores, with "bpr-max".
         elu: alpha of the exponential linear unit over the scores; 0 for none.
-        logq: with "softmax", the samples' logits are corrected by that share of the log of their chance.
+        logq: with "softmax", that share of the log of an item's chance to stand there is taken off its logit: by its
+            count where it is a target of the batch, by `count ** alpha` where it was sampled.
     """
 
     counts: Tensor
+    asked: PopularityNegatives
     popular: PopularityNegatives | None
 
     def __init__(
@@ -75,8 +78,9 @@ class GRU4RecPlus(Method):
         self.register_buffer("counts", torch.from_numpy(catalog.train_counts), persistent=False)
 
     def on_fit_start(self) -> None:
-        """The sampler, where the method is."""
-        if self.samples and bool(self.counts.any()):
+        """The chances, where the method is."""
+        self.asked = PopularityNegatives(self.counts)
+        if self.samples:
             self.popular = PopularityNegatives(self.counts, self.alpha)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
@@ -85,7 +89,7 @@ class GRU4RecPlus(Method):
         states, targets = self.backbone(batch.items), batch.targets[rows, columns]
         drawn = targets[:0] if self.popular is None else self.popular.draw(self.samples, self.generator)
         others, place, counts = torch.cat([targets, drawn]).unique(return_inverse=True, return_counts=True)
-        right = place[: len(targets)]
+        right, sampled = place[: len(targets)], torch.bincount(place[len(targets) :], minlength=len(others))
         whose = batch.users.unique(return_inverse=True)[1][rows]
         own = torch.zeros(len(batch), len(others), dtype=torch.bool, device=rows.device)
         own[whose, right] = True
@@ -94,10 +98,14 @@ class GRU4RecPlus(Method):
         scores = self.activate(states[rows, columns] @ F.embedding(others, self.backbone.items.table()).t())
         if not len(rows):
             return self.total(ranked=scores.sum() * 0.0)
-        if self.logq and self.popular is not None:
-            scores = scores - self.logq * self.popular.log_probabilities[others]
         good, bad = scores.gather(1, right[:, None])[:, 0], scores.masked_fill(own[whose], top_gains.LEFT_OUT)
-        return self.total(ranked=self.ranked(good, bad, counts.log()))
+        if not self.logq:
+            return self.total(ranked=self.ranked(good, bad, counts.log()))
+        chance = self.logq * self.asked.log_probabilities[others]
+        weights = (counts - sampled) * (-chance).exp()
+        if self.popular is not None:
+            weights = weights + sampled * (-self.logq * self.popular.log_probabilities[others]).exp()
+        return self.total(ranked=self.ranked(good - chance[right], bad, weights.log()))
 
     def activate(self, scores: Tensor) -> Tensor:
         return F.elu(scores, self.elu) if self.elu and self.loss != "softmax" else scores

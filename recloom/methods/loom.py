@@ -1,12 +1,13 @@
-"""Loom: the house method, for who does not want to choose. What the literature proved, in one place.
+"""Loom: the house method, for who does not want to choose: parts of several papers that work together.
 
 No paper. Its parts: SASRec's Transformer with softmax over all items at every position (Kang and McAuley 2018; Li et
 al. 2023 and Klenitskiy and Vasilev 2023 for the loss); causal moving averages of the history beside attention (after
 BSARec, Shin et al. 2024); an item is its own vector plus the mean of its attributes', in the input and in what states
-are compared with, with dropout on the attributes; terms for the items a history holds already, fitted on validation
-while the rest learns nothing of them; a running mean of the weights is what is kept. Data without attributes get the
-same without them. `average_share=0`, `attributes=False`, `seen_items=False` and `averaging=0` leave single parts out;
-all four leave SASRec. S3-Rec's pre-training (Zhou et al. 2020) can come first, with `pretrain_epochs`.
+are compared with, with dropout on the attributes (`id_dropout`: on the own vectors too, for items without actions);
+terms for the items a history holds already, fitted on validation while the rest learns nothing of them; a running mean
+of the weights is what is kept. Data without attributes get the same without them. `average_share=0`,
+`attributes=False`, `seen_items=False` and `averaging=0` leave single parts out; all four leave SASRec. S3-Rec's
+pre-training (Zhou et al. 2020) can come first, with `pretrain_epochs`.
 """
 
 from __future__ import annotations
@@ -39,11 +40,19 @@ def make_backbone(
     average_share: float = 0.7,
     attributes: bool = True,
     attribute_dropout: float = 0.3,
+    id_dropout: float = 0.0,
 ) -> Backbone:
     """Items with their attributes, where they have any, under a Transformer."""
     items: ItemEmbedder = IdEmbedding(catalog, dim)
     if attributes and catalog.n_attributes:
-        items = ItemsWithAttributes(catalog, dim, join="mean", scored_by="items", attribute_dropout=attribute_dropout)
+        items = ItemsWithAttributes(
+            catalog,
+            dim,
+            join="mean",
+            scored_by="items",
+            attribute_dropout=attribute_dropout,
+            id_dropout=id_dropout,
+        )
     encoder = Transformer(
         dim,
         layers=layers,

@@ -18,7 +18,8 @@ class SeenItems(nn.Module):
     Of the item's own score `share` is kept; `seen + recency[steps since it last stood there] + times * (times it did -
     1)` is added. At first nothing changes. Where people never take an item twice, `seen` goes far below 0 and nothing
     seen is recommended; where they do, recency and number of times say what they come back to. Nothing of it is a
-    parameter: the numbers are fitted to the scores of a trained method, which learns nothing of them.
+    parameter: the numbers are fitted to the scores of a trained method, which learns nothing of them. Rows hold the
+    latest `length` items of a history; older ones keep their scores.
 
     Args:
         length: the longest row.

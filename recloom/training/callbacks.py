@@ -107,8 +107,8 @@ class AverageWeights(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._put(pl_module, self.own)
-        if not self.mean:
-            self.mean = {name: value.detach().clone() for name, value in pl_module.named_parameters()}
+        start = {name: value.detach() for name, value in pl_module.named_parameters()}
+        self.mean = {name: self.mean.get(name, value).to(value.device, copy=True) for name, value in start.items()}
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:

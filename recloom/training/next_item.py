@@ -30,10 +30,12 @@ def next_item_loss(backbone: Backbone, next_item: NextItem, batch: SequenceBatch
 def next_items_loss(
     states: Tensor, table: Tensor, next_item: NextItem, batch: SequenceBatch, generator: Generator, targets: int
 ) -> Tensor:
-    """As the loss of a batch's targets, for each of the next `targets` items of every position; their mean."""
+    """As the loss of a batch's targets, for each of the next `targets` items of every position; the mean of all."""
     ahead = [batch.ahead(steps) for steps in range(targets)]
-    losses = [next_item(states, table, each, generator) for each in ahead if bool(each.targets.any())]  # type: ignore[union-attr]
-    return torch.stack(losses).mean()
+    counts = [int(each.targets.count_nonzero()) for each in ahead]  # type: ignore[union-attr]
+    pairs = [(each, count) for each, count in zip(ahead, counts, strict=True) if count]
+    losses = [next_item(states, table, each, generator) * count for each, count in pairs]
+    return torch.stack(losses).sum() / sum(counts)
 
 
 class NextItemPrediction(Method):
@@ -77,6 +79,11 @@ class NextItemPrediction(Method):
         else:
             terms["next_item"] = next_item_loss(self.backbone, self.next_item, batch, self.generator)
         return self.total({"contrast": self.contrast_weight}, **terms)
+
+    def queries(self, batch: SequenceBatch) -> Tensor:
+        asked = super().queries(batch)
+        cosine = self.next_item.logits == "cosine"
+        return F.normalize(asked, dim=-1) / self.next_item.temperature if cosine else asked
 
     def catalogue(self) -> Tensor:
         table = self.backbone.items.table()

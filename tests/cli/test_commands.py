@@ -9,6 +9,7 @@ import pytest
 
 import recloom
 from recloom.cli import main
+from recloom.training.callbacks import Validate
 
 COMMANDS = [
     "prepare", "describe", "train", "evaluate", "recommend", "similar", "compare", "tune", "methods", "doctor",
@@ -224,6 +225,27 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     assert weights.stat().st_mtime_ns == written, "a finished run is not trained again"
     assert "| repeat-recent |" in (tmp_path / "tables" / "all" / "leaderboard.md").read_text()
     assert (tmp_path / "out" / "leaderboard.md").read_text() == table and found["missing"] == []
+
+
+def test_a_comparison_that_was_killed_goes_on_with_the_epoch_it_was_in(place, tmp_path, monkeypatch):
+    numbers = {"seeds": 1, "epochs": 3, "progress": False, "numbers": {"sasrec": {"dim": 8}, "fpmc": {"dim": 8}}}
+    begun, kept = [], Validate.on_train_epoch_start
+
+    def watched(self, trainer, module):
+        begun.append((type(module).__name__, trainer.current_epoch))
+        kept(self, trainer, module)
+        if begun[-1] == ("NextItemPrediction", 2) and len(begun) == 6:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(Validate, "on_train_epoch_start", watched)
+    with pytest.raises(RuntimeError, match="power cut"):
+        recloom.compare(place / "data", ["fpmc", "sasrec"], out=tmp_path / "killed", **numbers)
+    killed = recloom.compare(place / "data", ["fpmc", "sasrec"], out=tmp_path / "killed", **numbers)
+    names = ["FPMC"] * 3 + ["NextItemPrediction"] * 4
+    assert begun == list(zip(names, [0, 1, 2, 0, 1, 2, 2], strict=True))
+    straight = recloom.compare(place / "data", ["fpmc", "sasrec"], out=tmp_path / "straight", **numbers)
+    columns = ["method", "NDCG@10", "HR@10", "parameters"]
+    assert killed.leaderboard.select(columns).equals(straight.leaderboard.select(columns))
 
 
 def test_a_comparison_under_way_says_what_is_to_come(place, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recloom.data.negatives import uniform_outside
+from recloom.data.negatives import PopularityNegatives, uniform_outside
 from recloom.errors import InputError
 
 
@@ -17,6 +17,16 @@ def test_negatives_avoid_their_row_and_are_uniform_over_the_rest():
         assert not counts[own].any()
         others = np.delete(counts[1:], np.array(own) - 1)
         np.testing.assert_allclose(others / others.sum(), 1 / len(others), atol=0.006)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.75, 1.0])
+def test_popular_items_are_drawn_by_a_power_of_their_counts(alpha):
+    counts = torch.tensor([0, 1, 10, 0, 100, 4, 0])
+    drawn = PopularityNegatives(counts, alpha).draw(40_000, torch.Generator().manual_seed(0))
+    weights = np.where(counts > 0, counts.numpy() ** alpha, 0.0)
+    found = np.bincount(drawn.numpy(), minlength=len(counts)) / len(drawn)
+    np.testing.assert_allclose(found, weights / weights.sum(), atol=0.01)
+    assert not found[[0, 3, 6]].any()
 
 
 def test_a_row_that_holds_everything_is_an_error():

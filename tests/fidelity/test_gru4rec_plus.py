@@ -120,20 +120,27 @@ def caught(method, batch, monkeypatch):
     return found
 
 
-def test_softmax_has_no_elu_and_takes_off_the_chance_of_being_drawn(cycle, monkeypatch):
-    options = {"dim": 4, "samples": 3, "dropout": 0.0, "loss": "softmax", "logq": 0.5}
+@pytest.mark.parametrize("samples", [3, 0])
+def test_softmax_has_no_elu_and_takes_off_the_chance_to_stand_there(cycle, samples):
+    options = {"dim": 4, "samples": samples, "dropout": 0.0, "loss": "softmax", "logq": 0.5, "alpha": 0.75}
     method = methods.build("gru4rec+", cycle.catalog, **options)[0].method
+    method.counts = torch.arange(1, len(method.counts) + 1)
     method.on_fit_start()
-    method.popular.draw = lambda n, generator: torch.tensor([5, 1, 2])
-    batch = SequenceBatch(torch.arange(2), torch.tensor([[3, 8], [6, 0]]), torch.tensor([[8, 7], [8, 0]]))
-    found = caught(method, batch, monkeypatch)
-    table, states = method.backbone.items.table(), method.backbone(batch.items)
-    chances = method.popular.probabilities
-    for row, (at, target) in enumerate(zip([(0, 0), (0, 1), (1, 0)], [8, 7, 8], strict=True)):
-        wanted = (states[at] @ table[target]).item() - 0.5 * math.log(chances[target])
-        assert found["good"][row].item() == pytest.approx(wanted, rel=1e-5)
-        wanted = (states[at] @ table[1]).item() - 0.5 * math.log(chances[1])  # 1 comes first among 1, 2, 5, 7, 8
-        assert found["bad"][row, 0].item() == pytest.approx(wanted, rel=1e-5)
+    drawn = [5, 1, 8][:samples]  # 8 is a target too
+    if samples:
+        method.popular.draw = lambda n, generator: torch.tensor(drawn)
+    batch = SequenceBatch(torch.arange(2), torch.tensor([[3, 8], [6, 0]]), torch.tensor([[8, 7], [9, 0]]))
+    table, states, counts = method.backbone.items.table(), method.backbone(batch.items), method.counts.double()
+    asked, sampled = counts / counts.sum(), counts**0.75 / (counts**0.75).sum()
+    losses = []
+    for user, at, target in ((0, 0, 8), (0, 1, 7), (1, 0, 9)):
+        score = lambda item: (states[user, at] @ table[item]).item()  # noqa: B023, E731
+        own = {0: (8, 7), 1: (9,)}[user]
+        right = math.exp(score(target) - 0.5 * math.log(asked[target]))
+        wrong = [score(item) - 0.5 * math.log(asked[item]) for item in (8, 7, 9) if item not in own]
+        wrong += [score(item) - 0.5 * math.log(sampled[item]) for item in drawn if item not in own]
+        losses.append(-math.log(right / (right + sum(map(math.exp, wrong)))))
+    assert method.training_step(batch, 0).item() == pytest.approx(sum(losses) / 3, rel=1e-5)
 
 
 def test_rows_of_one_user_are_no_negatives_of_each_other(cycle, monkeypatch):

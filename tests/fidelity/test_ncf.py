@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from recloom import methods
 from recloom.data.batch import SequenceBatch
 from recloom.errors import InputError
+from recloom.methods import ncf
 
 
 def make(catalog, **numbers):
@@ -27,6 +28,21 @@ def slow(method, user, item):
     parts = {"both": (1, 1), "gmf": (1, 0), "mlp": (0, 1)}[method.branches]
     both = torch.cat([product * parts[0], state * parts[1]])
     return torch.cat([method.read_product.weight, method.read_tower.weight], 1)[0] @ both + method.read_product.bias[0]
+
+
+@pytest.mark.parametrize(("shape", "pairs"), [((30,), 7), ((3, 11), 7), ((20_000,), None)])
+def test_no_more_pairs_at_once_than_memory_is_meant_for(cycle, shape, pairs, monkeypatch):
+    if pairs is not None:
+        monkeypatch.setattr("recloom.methods.ncf.PAIRS_AT_ONCE", pairs)
+    most = ncf.PAIRS_AT_ONCE
+    method, sizes = make(cycle.catalog), []
+    method.tower[0].register_forward_hook(lambda module, given, found: sizes.append(found.shape[:-1].numel()))
+    users = 64 if pairs is None else 3
+    batch = SequenceBatch(torch.arange(users), torch.ones(users, 1, dtype=torch.int64))
+    with torch.no_grad():
+        assert method.score(batch, torch.ones(shape, dtype=torch.int64)).shape == (users, shape[-1])
+    assert max(sizes) <= most and sum(sizes) == users * shape[-1]
+    assert most * 4 * max(layer.out_features for layer in method.tower) < 1 << 28, "bytes of one layer"
 
 
 @pytest.mark.parametrize("branches", ["both", "gmf", "mlp"])

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from recloom import methods
 from recloom.data.batch import SequenceBatch
 from recloom.errors import InputError
 from recloom.objectives import (
@@ -155,6 +157,48 @@ def test_only_positions_with_a_target_count(loss):
     NextItem(loss, negatives=3, precision="fp32")(states, table, batch, draw).backward()
     silent = states.grad.abs().sum(-1) == 0
     assert silent.tolist() == [[False, True, False], [False, False, True]]
+
+
+def test_with_cosine_logits_a_history_asks_on_the_unit_sphere(cycle):
+    torch.manual_seed(0)
+    method = methods.build("sasrec", cycle.catalog, dim=8, length=8, logits="cosine", temperature=0.2)[0].method.eval()
+    batch = SequenceBatch(torch.arange(2), torch.tensor([[3, 4, 5], [7, 0, 0]]))
+    states, table = method.backbone.last(batch.items), method.backbone.items.table()
+    wanted = F.cosine_similarity(states[:, None], table[None, 1:-1], -1) / 0.2
+    torch.testing.assert_close(method.score(batch, torch.arange(1, 31)), wanted)
+    torch.testing.assert_close(method.queries(batch)[:, 0] @ method.catalogue()[1:-1].t(), wanted)
+
+
+def test_the_contrast_of_states_is_added_with_its_weight(cycle):
+    torch.manual_seed(0)
+    numbers = {"dim": 8, "length": 8, "dropout": 0.0, "attention_dropout": 0.0, "precision": "fp32"}
+    method = methods.build("loom", cycle.catalog, contrast_weight=0.3, contrast_temperature=0.2, **numbers)[0].method
+    items = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 0]])
+    batch = SequenceBatch(torch.arange(2), items, torch.tensor([[4, 5, 6, 5], [6, 9, 5, 0]]))
+    states, real = method.backbone(items), batch.targets != 0
+    plain = method.next_item(states, method.backbone.items.table(), batch, method.generator)
+    contrast = supervised_contrast(states[real], batch.targets[real], 0.2)
+    assert contrast > 0
+    torch.testing.assert_close(method.training_step(batch, 0), plain + 0.3 * contrast)
+
+
+def test_loom_s_items_carry_their_attributes_on_both_sides(cycle_with_attributes):
+    def made(**numbers):
+        torch.manual_seed(0)
+        return methods.build("loom", cycle_with_attributes.catalog, dim=8, length=8, **numbers)[0].method.backbone.items
+
+    items, ids = made().eval(), torch.arange(1, 31)
+    own, pooled = items.ids(ids), items.attributes(ids)
+    assert pooled.abs().max() > 0
+    torch.testing.assert_close(items(ids), own + pooled)
+    torch.testing.assert_close(items.table()[ids], own + pooled)
+    alone = made(attributes=False)
+    assert torch.equal(alone.table(), alone.weight)
+    for name in ("attribute_dropout", "id_dropout"):
+        numbers = {"attribute_dropout": 0.0, "id_dropout": 0.0}
+        still, drawn = made(**numbers).train(), made(**{**numbers, name: 0.5}).train()
+        assert torch.equal(still.table(), still.table()) and not torch.equal(drawn.table(), drawn.table())
+        assert torch.equal(still(ids), still(ids)) and not torch.equal(drawn(ids), drawn(ids))
 
 
 def test_cosine_logits_ignore_lengths_and_temperature_divides():

@@ -7,7 +7,8 @@ import torch
 
 from recloom.encoders import Transformer
 from recloom.errors import InputError
-from recloom.nn.moving_average import MovingAverage
+from recloom.nn.attention import SelfAttention
+from recloom.nn.moving_average import AttentionAndAverage, MovingAverage
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -30,6 +31,18 @@ def test_each_channel_is_the_weighted_mean_of_what_it_may_see(causal):
                 expected = sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights)
                 assert float(found[row, t, channel]) == pytest.approx(expected, abs=1e-5)
         torch.testing.assert_close(some[row], found[row, places[row]])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_share_of_the_average_stands_beside_the_rest_of_attention(causal):
+    torch.manual_seed(0)
+    attention, average = SelfAttention(4, 2).eval(), MovingAverage(4, 6)
+    states, valid = torch.randn(2, 5, 4), torch.arange(5) < torch.tensor([[5], [3]])
+    both, places = AttentionAndAverage(attention, average, 0.3), torch.tensor([[4, 1], [2, 0]])
+    wanted = 0.7 * attention(states, states, valid, causal) + 0.3 * average(states, valid, causal)
+    torch.testing.assert_close(both(states, states, valid, causal), wanted)
+    rows = torch.arange(2)[:, None]
+    torch.testing.assert_close(both.at(states[rows, places], states, valid, causal, places), wanted[rows, places])
 
 
 def test_time_constants_start_from_the_item_itself_to_the_whole_row():
