@@ -12,7 +12,7 @@ from typing import Any
 
 from recloom.run_recipe import without_none
 
-PACKAGES = ("torch", "lightning", "numpy", "polars", "narwhals", "pyarrow")
+PACKAGES = ("torch", "lightning", "numpy", "polars", "narwhals", "pyarrow", "faiss-cpu")
 SOURCES = ("recloom", "recipes", "pyproject.toml", "constraints.txt")
 """The files of the repository that can change a result."""
 

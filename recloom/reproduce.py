@@ -119,7 +119,7 @@ def _chosen(recipes: list[Recipe], variants: Sequence[str] | None) -> list[Recip
     if variants is None:
         return recipes
     have = recipes[0].variants
-    for name in variants:
+    for name in variants or [""]:
         if name not in have:
             found = f"it has {', '.join(have)}" if have else "it has none"
             raise InputError(f"{recipes[0].file}: there is no variant {name!r}; {found}")

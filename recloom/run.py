@@ -237,7 +237,7 @@ def train(
     for name, value, whole in (("share", share, 1), ("corrupt", corrupt, 0)):
         if value != whole and not any(part.epochs for part in stages):
             raise InputError(
-                f"{name}={value}: {method} counts the whole log and has no training to change; leave it out"
+                f"{name}={value}: nothing of {method} is trained here, so it changes nothing; leave it out"
             )
     recipe = {
         "format": FORMAT,

@@ -1,5 +1,6 @@
 """One stage at a time, starting from a run, and a share of the users."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,6 +89,33 @@ def test_a_stop_loses_the_epoch_under_way_alone_though_an_earlier_one_was_the_be
     assert begun == [0, 1, 2, 3, 3, 4]
     first = recloom.train("sasrec", cycle, **{**numbers, "epochs": 1})
     assert same(weights(straight), weights(resumed)) and same(weights(first), weights(resumed))
+
+
+def test_a_stage_that_had_stopped_early_trains_no_further_when_it_is_resumed(cycle, tmp_path, monkeypatch):
+    numbers = {"dim": 8, "length": 10, "epochs": 9, "patience": 2, "progress": False}
+    begun, kept = [], Validate.on_train_epoch_start
+
+    def falling(method, *_, **__):
+        return SimpleNamespace(metrics=lambda: {"NDCG@10": abs(1 - method.current_epoch / 3)})
+
+    def watched(self, trainer, module):
+        begun.append(trainer.current_epoch)
+        kept(self, trainer, module)
+
+    def power_cut(*_):
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr("recloom.training.callbacks.evaluate", falling)
+    monkeypatch.setattr(Validate, "on_train_epoch_start", watched)
+    straight = recloom.train("sasrec", cycle, **numbers)
+    monkeypatch.setattr(sys.modules["recloom.training.fit"], "save_weights", power_cut)
+    with pytest.raises(RuntimeError, match="power cut"):
+        recloom.train("sasrec", cycle, out=tmp_path / "run", **numbers)
+    monkeypatch.undo()
+    monkeypatch.setattr("recloom.training.callbacks.evaluate", falling)
+    monkeypatch.setattr(Validate, "on_train_epoch_start", watched)
+    resumed = recloom.train("sasrec", cycle, out=tmp_path / "run", **numbers)
+    assert begun == [0, 1, 2] * 2 and same(weights(straight), weights(resumed))
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.2])  # above and below what the first steps allow
@@ -211,7 +239,7 @@ def test_corrupted_training_actions_are_the_asked_share_and_nothing_held_out(cyc
     without, noisy, again = (run.method.catalogue() for run in runs)
     assert torch.equal(noisy, again) and not torch.allclose(without, noisy, atol=1e-3)
     for numbers in ({"corrupt": 0.1}, {"share": 0.5}):
-        with pytest.raises(InputError, match="pop counts the whole log"):
+        with pytest.raises(InputError, match="nothing of pop is trained"):
             recloom.train("pop", cycle, progress=False, **numbers)
     with pytest.raises(InputError, match=r"corrupt=1\.1"):
         recloom.train("sasrec", cycle, corrupt=1.1, dim=8, length=10, epochs=1, progress=False)

@@ -79,7 +79,7 @@ class GRU4RecPlus(Method):
 
     def on_fit_start(self) -> None:
         """The chances, where the method is."""
-        self.asked = PopularityNegatives(self.counts)
+        self.asked = PopularityNegatives(self.counts.clamp(min=1))  # noise asks for items that nobody took
         if self.samples:
             self.popular = PopularityNegatives(self.counts, self.alpha)
 
@@ -104,7 +104,8 @@ class GRU4RecPlus(Method):
         chance = self.logq * self.asked.log_probabilities[others]
         weights = (counts - sampled) * (-chance).exp()
         if self.popular is not None:
-            weights = weights + sampled * (-self.logq * self.popular.log_probabilities[others]).exp()
+            often = sampled * (-self.logq * self.popular.log_probabilities[others]).exp()
+            weights = weights + torch.where(sampled > 0, often, 0.0)
         return self.total(ranked=self.ranked(good - chance[right], bad, weights.log()))
 
     def activate(self, scores: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class MovingAverage(nn.Module):
         """At some positions of each row alone: `places: (batch, m)` -> `(batch, m, dim)`."""
         away = places[..., None] - torch.arange(states.shape[1], device=states.device)
         weights = self._weights(away.abs()).masked_fill(~seen_from(places, valid, causal), 0)
-        return torch.einsum("dbml,bld->bmd", weights, states) / weights.sum(3).permute(1, 2, 0)
+        return torch.einsum("dbml,bld->bmd", weights, states) / weights.sum(3).clamp(min=1e-30).permute(1, 2, 0)
 
     def _weights(self, away: Tensor) -> Tensor:
         """`a^away` of every channel, `(dim, ...)`."""

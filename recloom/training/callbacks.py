@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import polars as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from recloom.data.dataset import Dataset
@@ -88,6 +88,14 @@ class Checkpoint(ModelCheckpoint):
         moved = {"dirpath": self.dirpath, **{name: here(state_dict[name]) for name in names}}
         best = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **moved, "best_k_models": best})
+
+
+class StopEarly(EarlyStopping):
+    """Lightning's, which also stops a resumed training that had stopped already, before its weights were saved."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class AverageWeights(L.Callback):

@@ -12,7 +12,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file, save_file
 
@@ -27,6 +26,7 @@ from recloom.training.callbacks import (
     ProgressBar,
     ReleaseMemory,
     SeedEveryEpoch,
+    StopEarly,
     Validate,
 )
 from recloom.training.denormals import without_denormals
@@ -122,7 +122,7 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     best = None
     if stage.monitor is not None:
         monitor = f"valid/{stage.monitor}"
-        stop = EarlyStopping(monitor, mode="max", patience=stage.patience, check_on_train_epoch_end=True)
+        stop = StopEarly(monitor, mode="max", patience=stage.patience, check_on_train_epoch_end=True)
         best = Checkpoint(filename="best-{epoch}", monitor=monitor, mode="max", **every_epoch)
         callbacks += [stop, best]
     if options.progress:

@@ -303,6 +303,8 @@ def test_some_variants_of_a_recipe_alone(recipe, data, tmp_path):
     with pytest.raises(InputError, match="there is no variant 'narrow'; it has none"):
         reproduce([recipe], variants=["narrow"], **places)
     recipe.write_text(SASREC.replace("[1, 2]", "[1]") + "[variants.narrow]\ndim = 4\n[variants.same]\ndim = 8\n")
+    with pytest.raises(InputError, match="no variant ''; it has narrow, same"):
+        reproduce([recipe], variants=[], **places)
     with pytest.raises(InputError, match="no variant 'wide'; it has narrow, same"):
         reproduce([recipe], variants=["same", "wide"], **places)
     reproduce([recipe], variants=["same"], **places)

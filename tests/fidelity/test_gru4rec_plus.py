@@ -141,6 +141,11 @@ def test_softmax_has_no_elu_and_takes_off_the_chance_to_stand_there(cycle, sampl
         wrong += [score(item) - 0.5 * math.log(sampled[item]) for item in drawn if item not in own]
         losses.append(-math.log(right / (right + sum(map(math.exp, wrong)))))
     assert method.training_step(batch, 0).item() == pytest.approx(sum(losses) / 3, rel=1e-5)
+    method.counts[[7, 9]] = 0  # targets that noise has put there
+    method.on_fit_start()
+    if samples:
+        method.popular.draw = lambda n, generator: torch.tensor(drawn)
+    assert torch.isfinite(method.training_step(batch, 0))
 
 
 def test_rows_of_one_user_are_no_negatives_of_each_other(cycle, monkeypatch):

@@ -45,6 +45,13 @@ def test_a_share_of_the_average_stands_beside_the_rest_of_attention(causal):
     torch.testing.assert_close(both.at(states[rows, places], states, valid, causal, places), wanted[rows, places])
 
 
+def test_places_on_padding_far_from_any_item_leave_gradients_finite():
+    average, valid = MovingAverage(4, 400), torch.arange(400) < torch.tensor([[1], [400]])
+    states = torch.randn(2, 400, 4, requires_grad=True)
+    average.at(states, valid, False, torch.tensor([[0, 399], [0, 399]])).sum().backward()
+    assert torch.isfinite(states.grad).all() and torch.isfinite(average.log_constants.grad).all()
+
+
 def test_time_constants_start_from_the_item_itself_to_the_whole_row():
     constants = MovingAverage(64, 50).log_constants.exp().tolist()
     assert constants[0] == pytest.approx(0.5) and constants[-1] == pytest.approx(50) and sorted(constants) == constants
