@@ -11,7 +11,7 @@ import recloom
 from recloom.cli.options import Json
 from recloom.cli.output import print_json, print_table
 
-OPTIONAL = ("pandas", "duckdb", "pyspark", "tensorboard", "matplotlib", "faiss-cpu", "onnxruntime", "fastapi", "optuna")
+OPTIONAL = ("pandas", "duckdb", "pyspark", "tensorboard", "matplotlib", "onnxruntime", "fastapi", "optuna")
 
 
 def methods(
