@@ -36,6 +36,18 @@ def histories():
     return [[*[i for i in row if i], [t for t in target if t][-1]] for row, target in zip(ROWS, TARGETS, strict=True)]
 
 
+def rolled(method, row, steps):
+    """Every prediction of a history: from which position, how many steps ahead, and what is predicted."""
+    states = method.backbone(torch.tensor([row[:-1]]))[0]
+    for at in range(len(row) - 1):
+        prediction, hidden = method.memory(states[at]), torch.zeros(1, states.shape[1]).double()
+        for step in range(1, steps + 1):
+            if step > 1:
+                hidden = method.roll(prediction[None], hidden)
+                prediction = method.memory(hidden[0])
+            yield at, step, prediction
+
+
 def slow(method, *, n_rows=3, copies=1, steps=1, counted=True, distinct=False, single=False, own=True, others=True):
     """Every prediction against every occurrence of every item of the batch, one after another."""
     of_users = histories()[:n_rows]
@@ -45,27 +57,21 @@ def slow(method, *, n_rows=3, copies=1, steps=1, counted=True, distinct=False, s
     if distinct:
         places = list({item: (user, at, item) for user, at, item in places}.values())
     for user, row in enumerate(of_users):
-        states = method.backbone(torch.tensor([row[:-1]]))[0]
-        for at in range(len(row) - 1):
-            prediction, hidden = method.memory(states[at]), torch.zeros(1, states.shape[1]).double()
-            for step in range(1, steps + 1):
-                if step > 1:
-                    hidden = method.roll(prediction[None], hidden)
-                    prediction = method.memory(hidden[0])
-                n += 1
-                if at + step >= len(row):
+        for at, step, prediction in rolled(method, row, steps):
+            n += 1
+            if at + step >= len(row):
+                continue
+            valid += 1
+            target = row[at + step]
+            every, right = [], []
+            for whose, _, item in places:
+                if item != target and ((whose == user and not own) or (whose != user and not others)):
                     continue
-                valid += 1
-                target = row[at + step]
-                every, right = [], []
-                for whose, _, item in places:
-                    if item != target and ((whose == user and not own) or (whose != user and not others)):
-                        continue
-                    value = copies * math.exp(scale * (prediction @ table[item]).item())
-                    every.append(value)
-                    if item == target:
-                        right.append(value)
-                loss += math.log(sum(every)) - math.log(right[0] if single else sum(right))
+                value = copies * math.exp(scale * (prediction @ table[item]).item())
+                every.append(value)
+                if item == target:
+                    right.append(value)
+            loss += math.log(sum(every)) - math.log(right[0] if single else sum(right))
     return loss / (n if counted else valid)
 
 
@@ -108,17 +114,11 @@ def test_positions_that_ask_for_nothing_are_not_trained(cycle_with_attributes, s
     table, total, n = method.backbone.items.table(), 0.0, 0
     of_all = torch.tensor([3, 1, 4, 3, 5, 2, 6, 1, 4, 2, 6])
     for row, asked in (([3, 1, 4, 3, 5], {4}), ([2, 6, 1, 4, 2, 6], {2, 3, 4, 5})):
-        states = method.backbone(torch.tensor([row[:-1]]))[0]
-        for at in range(len(row) - 1):
-            prediction, hidden = method.memory(states[at]), torch.zeros(1, states.shape[1]).double()
-            for step in range(1, steps + 1):
-                if step > 1:
-                    hidden = method.roll(prediction[None], hidden)
-                    prediction = method.memory(hidden[0])
-                if at + step in asked:
-                    logits = 0.3 * table[of_all] @ prediction
-                    total += (logits.logsumexp(0) - logits[of_all == row[at + step]].logsumexp(0)).item()
-                    n += 1
+        for at, step, prediction in rolled(method, row, steps):
+            if at + step in asked:
+                logits = 0.3 * table[of_all] @ prediction
+                total += (logits.logsumexp(0) - logits[of_all == row[at + step]].logsumexp(0)).item()
+                n += 1
     assert n == {1: 5, 3: 14}[steps], "the first of the targets has no position three places before it"
     assert found == pytest.approx(total / (5 * steps if counted else n), rel=1e-8)
 
