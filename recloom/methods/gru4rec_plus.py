@@ -89,7 +89,7 @@ class GRU4RecPlus(Method):
         states, targets = self.backbone(batch.items), batch.targets[rows, columns]
         drawn = targets[:0] if self.popular is None else self.popular.draw(self.samples, self.generator)
         others, place, counts = torch.cat([targets, drawn]).unique(return_inverse=True, return_counts=True)
-        right, sampled = place[: len(targets)], torch.bincount(place[len(targets) :], minlength=len(others))
+        right = place[: len(targets)]
         whose = batch.users.unique(return_inverse=True)[1][rows]
         own = torch.zeros(len(batch), len(others), dtype=torch.bool, device=rows.device)
         own[whose, right] = True
@@ -101,6 +101,7 @@ class GRU4RecPlus(Method):
         good, bad = scores.gather(1, right[:, None])[:, 0], scores.masked_fill(own[whose], top_gains.LEFT_OUT)
         if not self.logq:
             return self.total(ranked=self.ranked(good, bad, counts.log()))
+        sampled = torch.bincount(place[len(targets) :], minlength=len(others))
         chance = self.logq * self.asked.log_probabilities[others]
         weights = (counts - sampled) * (-chance).exp()
         if self.popular is not None:
