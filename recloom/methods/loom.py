@@ -83,6 +83,7 @@ def build(
     loss: str = "softmax",
     logits: str = "dot",
     temperature: float = 1.0,
+    learned_temperature: bool = False,
     label_smoothing: float = 0.0,
     contrast_weight: float = 0.0,
     contrast_temperature: float = 0.1,
@@ -96,6 +97,7 @@ def build(
     method = NextItemPrediction(
         made,
         next_item,
+        learned_temperature=learned_temperature,
         contrast_weight=contrast_weight,
         contrast_temperature=contrast_temperature,
         make_optimizer=make_optimizer,

@@ -68,6 +68,7 @@ def build(
     calibration: float = 0.75,
     logits: str = "dot",
     temperature: float = 1.0,
+    learned_temperature: bool = False,
     label_smoothing: float = 0.0,
     precision: str = "auto",
     step: int | None = None,
@@ -85,6 +86,8 @@ def build(
         precision=precision,
         counts=torch.from_numpy(catalog.train_counts),
     )
-    method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
+    method = NextItemPrediction(
+        backbone(catalog), next_item, learned_temperature=learned_temperature, make_optimizer=training.optimizer()
+    )
     cut = get_windows(training.windows, step)
     return [training.stage(method, cut)]

@@ -147,7 +147,14 @@ class NextItem:
         product_dtype(self.precision, torch.device("cpu"))
         self._popular: PopularityNegatives | None = None
 
-    def __call__(self, states: Tensor, table: Tensor, batch: SequenceBatch, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self,
+        states: Tensor,
+        table: Tensor,
+        batch: SequenceBatch,
+        generator: torch.Generator,
+        temperature: Tensor | None = None,
+    ) -> Tensor:
         """The loss of every position that has a target.
 
         Args:
@@ -155,6 +162,7 @@ class NextItem:
             table: `(n_items + 2, dim)`.
             batch: with its targets.
             generator: of the negatives, on the states' device.
+            temperature: instead of the own one: a scalar that the caller learns.
         """
         assert batch.targets is not None
         at = batch.targets.flatten().nonzero()[:, 0]
@@ -163,8 +171,8 @@ class NextItem:
             states = states.flatten(0, 1)[at]
         if self.logits == "cosine":
             states, table = F.normalize(states, dim=-1), F.normalize(table, dim=-1)
-        if self.temperature != 1.0:
-            states = states / self.temperature
+        if temperature is not None or self.temperature != 1.0:
+            states = states / (self.temperature if temperature is None else temperature)
         if self.loss == "softmax":
             exact = full_softmax(states, table, targets, product_dtype(self.precision, states.device))
             return exact + self.label_smoothing * lead(states, table, targets) if self.label_smoothing else exact

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
@@ -19,12 +21,18 @@ CONTRASTED = 2048
 """The most states of a batch that are contrasted with each other."""
 
 
-def next_item_loss(backbone: Backbone, next_item: NextItem, batch: SequenceBatch, generator: Generator) -> Tensor:
+def next_item_loss(
+    backbone: Backbone,
+    next_item: NextItem,
+    batch: SequenceBatch,
+    generator: Generator,
+    temperature: Tensor | None = None,
+) -> Tensor:
     """The loss of a batch's targets; where every row has its last one alone, the last states alone are computed."""
     assert batch.targets is not None
     alone = int(batch.targets.count_nonzero()) == len(batch) and bool((batch.last_targets != PAD).all())
     states = backbone.last(batch.items) if alone else backbone(batch.items)
-    return next_item(states, backbone.items.table(), batch, generator)
+    return next_item(states, backbone.items.table(), batch, generator, temperature)
 
 
 def next_items_loss(
@@ -46,6 +54,8 @@ class NextItemPrediction(Method):
     Args:
         backbone: any backbone that reads the causal context.
         next_item: the loss of the states against their targets.
+        learned_temperature: of the loss: its own is where learning starts. Cosine logits alone, as the vectors of dot
+            products have lengths of their own to learn.
         contrast_weight: of `supervised_contrast` over the states of a batch, at most `CONTRASTED` of them.
         contrast_temperature: of it.
         make_optimizer: Adam at 1e-3 if None.
@@ -56,6 +66,7 @@ class NextItemPrediction(Method):
         backbone: Backbone,
         next_item: NextItem | None = None,
         *,
+        learned_temperature: bool = False,
         contrast_weight: float = 0.0,
         contrast_temperature: float = 0.1,
         make_optimizer: MakeOptimizer | None = None,
@@ -63,6 +74,13 @@ class NextItemPrediction(Method):
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
         self.next_item = next_item or NextItem()
+        if learned_temperature and self.next_item.logits != "cosine":
+            raise InputError(
+                f"learned_temperature=true needs logits='cosine'; the vectors of logits={self.next_item.logits!r} "
+                "learn their lengths"
+            )
+        start = torch.tensor(math.log(self.next_item.temperature))
+        self.log_temperature = nn.Parameter(start) if learned_temperature else None
         if contrast_temperature <= 0:
             raise InputError(f"contrast_temperature={contrast_temperature} must be above 0")
         self.contrast_weight, self.contrast_temperature = contrast_weight, contrast_temperature
@@ -72,18 +90,27 @@ class NextItemPrediction(Method):
         terms: dict[str, Tensor] = {}
         if self.contrast_weight:
             states = self.backbone(batch.items)[batch.targets != PAD]
-            terms["next_item"] = self.next_item(states, self.backbone.items.table(), batch, self.generator)
+            table = self.backbone.items.table()
+            terms["next_item"] = self.next_item(states, table, batch, self.generator, self.temperature)
             some = torch.randperm(len(states), generator=self.generator, device=states.device)[:CONTRASTED]
             targets = batch.targets[batch.targets != PAD][some]
             terms["contrast"] = supervised_contrast(states[some], targets, self.contrast_temperature)
         else:
-            terms["next_item"] = next_item_loss(self.backbone, self.next_item, batch, self.generator)
+            terms["next_item"] = next_item_loss(self.backbone, self.next_item, batch, self.generator, self.temperature)
         return self.total({"contrast": self.contrast_weight}, **terms)
+
+    @property
+    def temperature(self) -> Tensor | None:
+        """The learned one; None where it is that of the loss."""
+        return None if self.log_temperature is None else self.log_temperature.exp()
 
     def queries(self, batch: SequenceBatch) -> Tensor:
         asked = super().queries(batch)
-        cosine = self.next_item.logits == "cosine"
-        return F.normalize(asked, dim=-1) / self.next_item.temperature if cosine else asked
+        if self.next_item.logits != "cosine":
+            return asked
+        return F.normalize(asked, dim=-1) / (
+            self.next_item.temperature if self.temperature is None else self.temperature
+        )
 
     def catalogue(self) -> Tensor:
         table = self.backbone.items.table()

@@ -169,6 +169,32 @@ def test_with_cosine_logits_a_history_asks_on_the_unit_sphere(cycle):
     torch.testing.assert_close(method.queries(batch)[:, 0] @ method.catalogue()[1:-1].t(), wanted)
 
 
+@pytest.mark.parametrize("contrast", [{}, {"contrast_weight": 0.3}])
+def test_a_learned_temperature_is_a_parameter_of_the_loss_that_serves_too(cycle, contrast):
+    torch.manual_seed(0)
+    numbers = {"dim": 8, "length": 8, "dropout": 0.0, "attention_dropout": 0.0, "precision": "fp32", **contrast}
+    cosine = {"logits": "cosine", "temperature": 0.2, "learned_temperature": True}
+    method = methods.build("loom", cycle.catalog, **numbers, **cosine)[0].method
+    batch = SequenceBatch(torch.arange(1), torch.tensor([[3, 4, 5]]), torch.tensor([[4, 5, 6]]))
+    assert method.log_temperature.exp().item() == pytest.approx(0.2)
+    torch.nn.utils.vector_to_parameters(torch.randn(sum(p.numel() for p in method.parameters())), method.parameters())
+    with torch.no_grad():
+        method.log_temperature.fill_(math.log(0.5))
+
+    def loss():
+        return method.training_step(batch, 0)
+
+    states, table = method.backbone(batch.items)[0], method.backbone.items.table()[1:-1]
+    logits = F.cosine_similarity(states[:, None], table[None], -1)
+    if not contrast:
+        torch.testing.assert_close(loss(), F.cross_entropy(logits / 0.5, batch.targets[0] - 1))
+    loss().backward()
+    chances = (logits / 0.5).softmax(-1)
+    slope = (logits[range(3), batch.targets[0] - 1] - (chances * logits).sum(1)) / 0.5
+    torch.testing.assert_close(method.log_temperature.grad, slope.mean(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(method.eval().queries(batch)[0, 0].norm(), torch.tensor(1 / 0.5))
+
+
 def test_the_contrast_of_states_is_added_with_its_weight(cycle):
     torch.manual_seed(0)
     numbers = {"dim": 8, "length": 8, "dropout": 0.0, "attention_dropout": 0.0, "precision": "fp32"}
@@ -209,6 +235,11 @@ def test_cosine_logits_ignore_lengths_and_temperature_divides():
     torch.testing.assert_close(cosine(states, table, batch, draw), cosine(5 * states, 3 * table, batch, draw))
     half = NextItem(temperature=2.0, precision="fp32")(states, table, batch, draw)
     torch.testing.assert_close(half, NextItem(precision="fp32")(states / 2, table, batch, draw))
+
+
+def test_a_temperature_is_learned_of_cosines_alone(cycle):
+    with pytest.raises(InputError, match="needs logits='cosine'"):
+        methods.build("sasrec", cycle.catalog, learned_temperature=True)
 
 
 def test_popularity_negatives_follow_their_counts():
