@@ -31,8 +31,8 @@ class Comparison:
         leaderboard: one row a method, best first: mean, standard deviation over seeds (`_sd`) and 95 % bootstrap
             interval over users (`_low`, `_high`) of each metric, seeds, training seconds of a seed, parameters, and
             what selected the weights on validation (`selected_by`).
-        tests: paired tests of every method against the baseline, with Holm's correction.
-        protocol, metric, baseline: what was ranked how, by what the table is sorted, and what the tests are against.
+        tests: paired tests of every method against each of the baselines, with Holm's correction over all of them.
+        protocol, metric, baselines: what was ranked how, by what the table is sorted, and what the tests are against.
         data: fingerprint, users, items, actions and split.
         recipes: by method, that of its run with the first seed: arguments, and where it was trained.
         evaluations: by method, one a seed, with per-user ranks.
@@ -43,7 +43,7 @@ class Comparison:
     tests: pl.DataFrame
     protocol: str
     metric: str
-    baseline: str | None
+    baselines: Sequence[str]
     data: Mapping[str, Any] = field(repr=False)
     recipes: Mapping[str, Mapping[str, Any]] = field(repr=False)
     evaluations: Mapping[str, Sequence[Evaluation]] = field(repr=False)
@@ -52,20 +52,22 @@ class Comparison:
     def markdown(self) -> str:
         """The leaderboard with intervals, spread, cost and p-values, as a Markdown table."""
         shown = [name for name in self.leaderboard.columns if name.split("@")[0] in ("HR", "NDCG") and "_" not in name]
-        p = {row["method"]: row["p_holm"] for row in self.tests.to_dicts()}
+        p = {(row["method"], row["against"]): f"{row['p_holm']:.2g}" for row in self.tests.to_dicts()}
+        heads = ["p"] if len(self.baselines) == 1 else [f"p {name}" for name in self.baselines]
         lines = [
             f"Test part, {self.protocol}: mean ± standard deviation over seeds, 95 % interval over users for "
-            f"{self.metric}; p: paired test of {self.metric} against {self.baseline} with Holm's correction.\n",
-            f"| method | {' | '.join(shown)} | interval | p | seeds | seconds | parameters | selected by |",
-            f"|---|{'---:|' * (len(shown) + 5)}---|",
+            f"{self.metric}; p: paired test of {self.metric} against {' and '.join(self.baselines)} with Holm's "
+            "correction.\n",
+            f"| method | {' | '.join([*shown, 'interval', *heads])} | seeds | seconds | parameters | selected by |",
+            f"|---|{'---:|' * (len(shown) + len(heads) + 4)}---|",
         ]
         for row in self.leaderboard.to_dicts():
             spread = {name: f" ± {row[f'{name}_sd']:.4f}" if row["seeds"] > 1 else "" for name in shown}
             values = [f"{row[name]:.4f}{spread[name]}" for name in shown]
             interval = f"{row[f'{self.metric}_low']:.4f} to {row[f'{self.metric}_high']:.4f}"
-            tested = f"{p[row['method']]:.2g}" if row["method"] in p else ""
+            tested = [p.get((row["method"], name)) or p.get((name, row["method"]), "") for name in self.baselines]
             cost = f"{row['seeds']} | {row['train_seconds']:.0f} | {row['parameters']:,} | {row['selected_by']}"
-            lines.append(f"| {row['method']} | {' | '.join(values)} | {interval} | {tested} | {cost} |")
+            lines.append(f"| {row['method']} | {' | '.join([*values, interval, *tested])} | {cost} |")
         if self.missing:
             lines += [
                 "",
@@ -93,7 +95,7 @@ class Comparison:
         return {
             "protocol": self.protocol,
             "metric": self.metric,
-            "baseline": self.baseline,
+            "baselines": list(self.baselines),
             "data": self.data,
             "leaderboard": self.leaderboard.to_dicts(),
             "tests": self.tests.to_dicts(),
@@ -119,7 +121,7 @@ def compare(
     protocol: str = "full-mask",
     k: Sequence[int] = (5, 10, 20),
     metric: str = "NDCG@10",
-    baseline: str | None = None,
+    baseline: str | Sequence[str] | None = None,
     numbers: Mapping[str, Mapping[str, Any]] | None = None,
     vary: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
     out: str | Path | None = None,
@@ -136,7 +138,7 @@ def compare(
             once.
         seeds: seeds 1..n of every method that trains.
         metric: sorts the table and is tested; any metric that is a mean over users.
-        baseline: what the tests are against; the first of the methods if None.
+        baseline: what the tests are against, one or several; the first of the methods if None.
         numbers: arguments by method, such as `{"sasrec": {"dim": 128}}`.
         vary: values of arguments by method, such as `{"sasrec": {"dim": [32, 64]}}`; each of them, or each combination,
             takes part by a name such as "sasrec dim=32".
@@ -152,11 +154,12 @@ def compare(
     names = fitting(data) if methods == "all" else list(dict.fromkeys(methods))
     settings = _settings(names, _numbers(names, numbers or {}, shared), vary or {})
     names, tables = list(settings), out if tables is None else tables
-    baseline = baseline or (names[0] if len(names) > 1 else None)
+    baselines = list(dict.fromkeys([baseline] if isinstance(baseline, str) else baseline or names[: len(names) > 1]))
     if seeds < 1:
         raise InputError(f"seeds={seeds}: at least 1 is needed")
-    if baseline is not None and baseline not in names:
-        raise InputError(f"baseline={baseline!r} is not compared; choose one of {', '.join(names)}")
+    for name in baselines:
+        if name not in names:
+            raise InputError(f"baseline={name!r} is not compared; choose one of {', '.join(names)}")
     offered = _offered(data, protocol, k)
     if metric not in offered:
         raise InputError(
@@ -174,9 +177,10 @@ def compare(
     def compared() -> Comparison:
         """The tables over what has been trained so far."""
         table = pl.DataFrame([{"method": name, **row} for name, row in facts.items()]).sort(metric, descending=True)
-        tests = compare_paired(found, metric, baseline) if len(found) > 1 and baseline in found else pl.DataFrame()
+        there = [name for name in baselines if name in found]
+        tests = compare_paired(found, metric, there) if len(found) > 1 and there else pl.DataFrame()
         missing = [name for name in settings if name not in facts]
-        return Comparison(table, tests, protocol, metric, baseline, data.identity(), recipes, dict(found), missing)
+        return Comparison(table, tests, protocol, metric, baselines, data.identity(), recipes, dict(found), missing)
 
     with tempfile.TemporaryDirectory(prefix="recloom-compare-") if out is None else nullcontext(out) as place:
         for label, (name, chosen) in settings.items():

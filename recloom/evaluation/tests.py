@@ -59,7 +59,7 @@ def paired_difference(first: Floats, second: Floats, level: float = 0.95) -> tup
 def compare_paired(
     evaluations: Mapping[str, Evaluation | Sequence[Evaluation]],
     metric: str = "NDCG@10",
-    baseline: str | None = None,
+    baseline: str | Sequence[str] | None = None,
     level: float = 0.95,
 ) -> pl.DataFrame:
     """Paired comparisons of methods over the same users, with Holm's correction over all of them.
@@ -67,7 +67,7 @@ def compare_paired(
     Args:
         evaluations: by name; several evaluations under one name (seeds) count as their mean for every user.
         metric: any metric of `Evaluation.values`.
-        baseline: compare every other method with this one; None compares all pairs.
+        baseline: compare every other method with this one, or with each of these; None compares all pairs.
         level: of the interval.
 
     Returns:
@@ -83,13 +83,20 @@ def compare_paired(
     runs = {name: [runs] if isinstance(runs, Evaluation) else list(runs) for name, runs in evaluations.items()}
     if len(runs) < 2 or not all(runs.values()):
         raise InputError(f"a comparison needs evaluations of at least two methods, found {list(runs)}")
-    if baseline is not None and baseline not in runs:
-        raise InputError(f"baseline={baseline!r} was not evaluated; choose one of {', '.join(runs)}")
+    against = [baseline] if isinstance(baseline, str) else list(baseline or runs)
+    for name in against:
+        if name not in runs:
+            raise InputError(f"baseline={name!r} was not evaluated; choose one of {', '.join(runs)}")
     if not 0 < level < 1:
         raise InputError(f"level={level} must lie between 0 and 1, such as 0.95")
     _check_alike(runs)
     values = {name: np.mean([run.value(metric) for run in some], axis=0) for name, some in runs.items()}
-    pairs = [(name, baseline) for name in runs if name != baseline] if baseline else list(combinations(runs, 2))
+    if baseline:
+        pairs = [
+            (name, other) for place, other in enumerate(against) for name in runs if name not in against[: place + 1]
+        ]
+    else:
+        pairs = list(combinations(runs, 2))
     rows, p_values = [], []
     for name, other in pairs:
         difference, low, high, p = paired_difference(values[name], values[other], level)

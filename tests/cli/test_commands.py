@@ -207,7 +207,7 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     options = ["--seeds", "1", "--epochs", "1", "sasrec.dim=8", "-o", tmp_path / "out"]
     assert call("compare", place / "data", "--methods", "pop,sasrec", *options)[0] == 0
     found = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
-    assert {row["method"] for row in found["leaderboard"]} == {"pop", "sasrec"} and found["baseline"] == "pop"
+    assert {row["method"] for row in found["leaderboard"]} == {"pop", "sasrec"} and found["baselines"] == ["pop"]
     table = (tmp_path / "out" / "leaderboard.md").read_text()
     assert "| sasrec |" in table and "full-mask" in table and "parameters" in table
     assert {row["method"]: row["selected_by"] for row in found["leaderboard"]} == {
@@ -220,11 +220,22 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     assert run.recipe["environment"]["hardware"]["processor"] in table and found["data"]["fingerprint"] in table
     weights = tmp_path / "out" / "sasrec" / "seed-1" / "model.safetensors"
     written = weights.stat().st_mtime_ns
-    options += ["--tables", tmp_path / "tables" / "all"]
+    options += ["--tables", tmp_path / "tables" / "all", "--baseline", "sasrec,pop"]
     assert call("compare", place / "data", "--methods", "pop,sasrec,repeat-recent", *options)[0] == 0
     assert weights.stat().st_mtime_ns == written, "a finished run is not trained again"
-    assert "| repeat-recent |" in (tmp_path / "tables" / "all" / "leaderboard.md").read_text()
+    wider = (tmp_path / "tables" / "all" / "leaderboard.md").read_text()
+    rows = columns_of(wider, "p sasrec", "p pop")
+    assert rows["sasrec"][0] == "" == rows["pop"][1] and rows["sasrec"][1] == rows["pop"][0] != ""
+    assert "" not in rows["repeat-recent"] and "against sasrec and pop" in wider
     assert (tmp_path / "out" / "leaderboard.md").read_text() == table and found["missing"] == []
+    assert call("compare", place / "data", "--methods", "pop,sasrec", "--baseline", "pop,loom")[0] == 2
+
+
+def columns_of(table, *names):
+    """Cells of a Markdown table below some of its heads, by the first cell of the row."""
+    heads, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "|" in line]
+    places = [heads.index(name) for name in names]
+    return {row[0]: [row[place] for place in places] for row in rows}
 
 
 def test_a_comparison_that_was_killed_goes_on_with_the_epoch_it_was_in(place, tmp_path, monkeypatch):
@@ -280,7 +291,7 @@ def test_compare_varies_an_argument(call, place, tmp_path):
     code, out, err = call("compare", place / "data", "--methods", "sasrec,pop", "sasrec.length=10", *options)
     assert code == 0, err
     rows = {row["method"]: row for row in json.loads(out)["leaderboard"]}
-    assert set(rows) == {"sasrec dim=4", "sasrec dim=8", "pop"} and json.loads(out)["baseline"] == "sasrec dim=4"
+    assert set(rows) == {"sasrec dim=4", "sasrec dim=8", "pop"} and json.loads(out)["baselines"] == ["sasrec dim=4"]
     assert rows["sasrec dim=4"]["parameters"] < rows["sasrec dim=8"]["parameters"]
     kept = recloom.load(tmp_path / "out" / "sasrec-dim=4" / "seed-1").recipe["numbers"]
     assert kept["dim"] == 4 and kept["length"] == 10

@@ -66,6 +66,10 @@ def test_methods_are_compared_with_a_baseline_or_in_pairs():
     assert better["p_holm"] < 0.001 and better["low"] > 0
     assert noise["p"] > 0.05 and noise["low"] < 0 < noise["high"]
     assert frame["p_holm"].to_list() == pytest.approx(holm(frame["p"].to_list()))
+    several = compare_paired(found, "HR@10", baseline=["same", "better"])
+    tested = [("better", "same"), ("noise", "same"), ("noise", "better")]
+    assert list(zip(several["method"], several["against"], strict=True)) == tested
+    assert several["p_holm"].to_list() == pytest.approx(holm(several["p"].to_list()))
     pairs = compare_paired(found, "NDCG@10")
     assert list(zip(pairs["method"], pairs["against"], strict=True)) == [
         ("same", "better"),
@@ -96,6 +100,6 @@ def test_what_cannot_be_compared_is_an_input_error():
     with pytest.raises(InputError, match="two methods"):
         compare_paired({"one": one})
     with pytest.raises(InputError, match="baseline"):
-        compare_paired({"one": one, "other": other}, baseline="third")
+        compare_paired({"one": one, "other": other}, baseline=["one", "third"])
     with pytest.raises(InputError, match="HR@5"):
         compare_paired({"one": one, "other": other}, "HR@7")

@@ -31,7 +31,9 @@ def compare(
     protocol: Protocol = "full-mask",
     k: Cutoffs = "5,10,20",
     metric: Annotated[str, typer.Option(help="What sorts the table and is tested.")] = "NDCG@10",
-    baseline: Annotated[str | None, typer.Option(help="What the tests are against; else the first method.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="What the tests are against, several by commas; else the first method.")
+    ] = None,
     vary: Annotated[
         list[str] | None, typer.Option(help="METHOD.key=value,value,...: each value takes part by itself.")
     ] = None,
@@ -50,6 +52,7 @@ def compare(
     Examples:
       recloom compare data/shop --methods pop,repeat-recent,sasrec --seeds 3
       recloom compare data/shop --methods pop,sasrec sasrec.dim=128 -o runs/compare
+      recloom compare data/shop --methods sasrec,s3rec,loom --baseline sasrec,s3rec -o runs/fair
       recloom compare data/shop --methods all --seeds 1 -o runs/all --tables reports/all
       recloom compare data/shop --methods dssrec --vary dssrec.trusted_share=0,0.25,0.5,0.75
     """
@@ -67,7 +70,7 @@ def compare(
         protocol=protocol,
         k=parse_cutoffs(k),
         metric=metric,
-        baseline=baseline,
+        baseline=parse_list(baseline or ""),
         numbers=own,
         vary=parse_varied(vary),
         out=out,
