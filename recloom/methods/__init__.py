@@ -42,6 +42,7 @@ from recloom.methods import (
     sasrec_f,
     srma,
 )
+from recloom.methods.composition import preset_of
 from recloom.training import Stage
 
 METHODS: dict[str, Callable[..., list[Stage]]] = {
@@ -101,8 +102,8 @@ def arguments(name: str) -> dict[str, Any]:
 
 
 def with_defaults(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of a method's `build`: those given, else their defaults."""
-    return {**arguments(name), **numbers}
+    """All arguments of a method's `build`: those given, else those of the preset given, else their defaults."""
+    return {**arguments(name), **preset_of(get_build(name), numbers.get("preset")), **numbers}
 
 
 def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
@@ -147,7 +148,11 @@ def _fits(value: Any, default: Any) -> bool:
 def explain(name: str) -> str:
     """What a method's file says of it: paper, departures, and what each choice means."""
     function = get_build(name)
-    texts = (sys.modules[function.__module__].__doc__, function.__doc__)
+    presets = [
+        f"preset={preset!r}: {', '.join(f'{key}={value!r}' for key, value in held.items())}."
+        for preset, held in getattr(function, "presets", {}).items()
+    ]
+    texts = (sys.modules[function.__module__].__doc__, function.__doc__, "\n".join(presets))
     return "\n\n".join(inspect.cleandoc(text) for text in texts if text)
 
 

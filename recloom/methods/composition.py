@@ -8,6 +8,7 @@ from functools import partial, wraps
 from typing import Any
 
 from recloom.data.catalog import Catalog
+from recloom.errors import InputError
 from recloom.training import Backbone, Stage
 
 MakeBackbone = partial[Backbone]
@@ -52,6 +53,40 @@ def composed(*, hidden: tuple[str, ...] = (), **parts: Callable[..., Any]) -> Ca
         return wrapper
 
     return decorate
+
+
+def with_presets(**presets: dict[str, Any]) -> Callable[..., Callable[..., list[Stage]]]:
+    """A decorator: `build` gets an argument `preset`, which gives others what it holds where they are not given.
+
+    None leaves the defaults. `build.presets` tells what each holds.
+    """
+
+    def decorate(build: Callable[..., list[Stage]]) -> Callable[..., list[Stage]]:
+        signature = inspect.signature(build)
+        unknown = sorted({key for held in presets.values() for key in held} - set(signature.parameters))
+        if unknown:
+            raise TypeError(f"{build.__module__}: a preset holds {unknown}, which `build` does not take")
+
+        @wraps(build)
+        def wrapper(catalog: Catalog, *, preset: str | None = None, **numbers: Any) -> list[Stage]:
+            return build(catalog, **{**preset_of(wrapper, preset), **numbers})
+
+        parameter = inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
+        wrapper.__signature__ = signature.replace(parameters=[*signature.parameters.values(), parameter])  # type: ignore[attr-defined]
+        wrapper.presets = presets  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def preset_of(build: Callable[..., list[Stage]], name: str | None) -> dict[str, Any]:
+    """What a preset of `build` holds; an `InputError` names those it has."""
+    presets: dict[str, dict[str, Any]] = getattr(build, "presets", {})
+    if name is None:
+        return {}
+    if name not in presets:
+        raise InputError(f"preset={name!r} is not known; choose one of {', '.join(presets)}, or leave it out")
+    return presets[name]
 
 
 def _inner(part: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,9 +10,9 @@ the items; partners by vectors are found anew each epoch, among items that were 
 code has 1) partners of each rank are so compared. Hidden items become the mask item (the code writes padding).
 `contrast_on="flat"` compares all states of a row, end to end, as the code does, with nothing before the start of a
 history, where the code has states of padding. The code passes the mask's ratio to the reordering: `reorder_ratio=0.7`
-repeats that. Batches hold rows of like length and equal numbers of targets, so that the number of rows that are
-contrasted varies; `grouping="random"` (code) takes any 256. `threshold=0` is the code's "SIMRC" of Beauty: all
-operators for all histories.
+repeats that. `preset` sets these three, where they are not given, to what the paper or the code has. Batches hold rows
+of like length and equal numbers of targets, so that the number of rows that are contrasted varies; `grouping="random"`
+(code) takes any 256. `threshold=0` is the code's "SIMRC" of Beauty: all operators for all histories.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from recloom.data.correlation import correlated_items
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import MakeBackbone, composed, with_presets
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
@@ -219,6 +219,10 @@ def make_method(
     )
 
 
+@with_presets(
+    paper={"loss": "bce", "grouping": "random", "reorder_ratio": 0.2},
+    code={"loss": "bce", "grouping": "random", "reorder_ratio": 0.7},
+)
 @composed(
     backbone=partial(sasrec.make_backbone, attention_dropout=0.5, positions="from_end"),
     method=make_method,

@@ -11,6 +11,7 @@ faiss); `restarts=5` asks for as many, `clustering="faiss"` for faiss, "auto" fo
 one seed gives other numbers on other machines. `mask_same_intent=True` takes histories of one intent out of each
 other's negatives in the intent's contrast, which the paper has and no released script switches on.
 Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256.
+`preset` sets loss, grouping, restarts and that choice, where they are not given, to what the paper or the code has.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import MakeBackbone, composed, with_presets
 from recloom.nn.k_means import k_means, nearest
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.objectives import NextItem
@@ -153,6 +154,10 @@ class ICLRec(Method):
         return self.read(self.backbone(items), items, "mean")
 
 
+@with_presets(
+    paper={"loss": "bce", "grouping": "random", "restarts": 1, "mask_same_intent": True},
+    code={"loss": "bce", "grouping": "random", "restarts": 5, "mask_same_intent": False},
+)
 @composed(
     backbone=partial(sasrec.make_backbone, attention_dropout=0.5, positions="from_end"),
     training=partial(WindowsSchedule, epochs=300, patience=40),

@@ -13,9 +13,9 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - Masked items become the mask item (paper); the code hides them as padding, which right-padded rows cannot hold.
 - `temperature=1` of all contrasts (paper); the code's learned contrasts keep 1 whatever is set.
 - The weight of the first contrast, lambda, does not act on the augmenters and is left out of their step.
-`preset="paper"` sets all of these to the paper's values where they are not given. The code selects by MRR@10 under
-full-open, ours by NDCG@10 under full-mask, and draws batches of any 256 rows (`grouping="random"`), ours hold rows of
-like length. Beauty: lambda 0, beta .05; Sports .04, .4; Yelp .03, .1.
+`preset="paper"` sets those in which the two differ to the paper's values where they are not given, "code" to the
+code's. The code selects by MRR@10 under full-open, ours by NDCG@10 under full-mask, and draws batches of any 256 rows
+(`grouping="random"`), ours hold rows of like length. Beauty: lambda 0, beta .05; Sports .04, .4; Yelp .03, .1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from recloom.errors import InputError
 from recloom.methods import caser, gru4rec, sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import MakeBackbone, composed, with_presets
 from recloom.nn.augmenters import get_augmenter
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
@@ -45,23 +45,21 @@ from recloom.views import Operator, two_different
 
 ABOUT = About("Qin et al., Meta-optimized Contrastive Learning for Sequential Recommendation, SIGIR", 2023)
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "code": {
-        "schedule": "theta,phi,theta",
-        "contrast_scale": "mean",
-        "margin_pairs": "all",
-        "margin_extrema": "row",
-        "margin_scaled": False,
-        "normalise": True,
-    },
-    "paper": {
-        "schedule": "theta,phi",
-        "contrast_scale": "sum",
-        "margin_pairs": "augmented",
-        "margin_extrema": "global",
-        "margin_scaled": True,
-        "normalise": False,
-    },
+CODE: dict[str, Any] = {
+    "schedule": "theta,phi,theta",
+    "contrast_scale": "mean",
+    "margin_pairs": "all",
+    "margin_extrema": "row",
+    "margin_scaled": False,
+    "normalise": True,
+}
+PAPER: dict[str, Any] = {
+    "schedule": "theta,phi",
+    "contrast_scale": "sum",
+    "margin_pairs": "augmented",
+    "margin_extrema": "global",
+    "margin_scaled": True,
+    "normalise": False,
 }
 ALLOWED = {
     "schedule": ("theta,phi,theta", "theta,phi", "joint"),
@@ -97,7 +95,7 @@ class MCLRec(Method):
         random_weight, learned_weight: lambda and beta.
         margin_weight: gamma over beta.
         temperature: of all contrasts; the margin reads products as they are.
-        choices: as in `PRESETS["code"]`.
+        choices: as in `CODE`.
     """
 
     def __init__(
@@ -122,7 +120,7 @@ class MCLRec(Method):
         self.augmenters = nn.ModuleList(dict.fromkeys(augmenters))
         self.random_weight, self.learned_weight, self.margin_weight = random_weight, learned_weight, margin_weight
         self.temperature = temperature
-        self.choices = {**PRESETS["code"], **choices}
+        self.choices = {**CODE, **choices}
         for name, value in self.choices.items():
             if value not in ALLOWED[name]:
                 raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(map(str, ALLOWED[name]))}")
@@ -193,6 +191,7 @@ def over(model: str, backbone: MakeBackbone) -> MakeBackbone:
     return partial(BACKBONES[model], **{name: backbone.keywords[name] for name in SHARED})
 
 
+@with_presets(code=CODE, paper=PAPER)
 @composed(
     backbone=BACKBONES["sasrec"],
     training=partial(WindowsSchedule, windows="prefixes"),
@@ -212,32 +211,20 @@ def build(
     learned_weight: float = 0.05,
     margin_weight: float = 0.1,
     temperature: float = 1.0,
-    preset: str = "code",
-    schedule: str | None = None,
-    contrast_scale: str | None = None,
-    margin_pairs: str | None = None,
-    margin_extrema: str | None = None,
-    margin_scaled: bool | None = None,
-    normalise: bool | None = None,
+    schedule: str = CODE["schedule"],
+    contrast_scale: str = CODE["contrast_scale"],
+    margin_pairs: str = CODE["margin_pairs"],
+    margin_extrema: str = CODE["margin_extrema"],
+    margin_scaled: bool = CODE["margin_scaled"],
+    normalise: bool = CODE["normalise"],
     loss: str = "softmax",
     precision: str = "auto",
 ) -> list[Stage]:
-    """MCLRec from numbers; a choice that is None is the preset's.
+    """MCLRec from numbers.
 
     `model="gru4rec"` and "caser" read `dim`, `length` and `dropout`; other numbers of a Transformer are refused.
     """
-    if preset not in PRESETS:
-        raise InputError(f"preset={preset!r} is not known; choose one of {', '.join(PRESETS)}")
     made = over(model, backbone)(catalog)
-    given = {
-        "schedule": schedule,
-        "contrast_scale": contrast_scale,
-        "margin_pairs": margin_pairs,
-        "margin_extrema": margin_extrema,
-        "margin_scaled": margin_scaled,
-        "normalise": normalise,
-    }
-    choices = PRESETS[preset] | {name: value for name, value in given.items() if value is not None}
     first = get_augmenter(augmenter, made.encoder.dim)
     method = MCLRec(
         made,
@@ -249,6 +236,11 @@ def build(
         margin_weight=margin_weight,
         temperature=temperature,
         make_optimizer=training.optimizer(),
-        **choices,
+        schedule=schedule,
+        contrast_scale=contrast_scale,
+        margin_pairs=margin_pairs,
+        margin_extrema=margin_extrema,
+        margin_scaled=margin_scaled,
+        normalise=normalise,
     )
     return [training.stage(method)]

@@ -4,9 +4,10 @@ Paper: Liu et al., Self-supervised Learning for Sequential Recommendation with M
 
 Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's). Masked neurons are the
 dropout, as in the code. The encoder beside it is trained first, by the first stage, and is read without dropout and
-never trained on (in the code it keeps its dropout, and the published command leaves it out); as in the code it adds a
-contrast of both views with its reading of the history, where the paper adds its output to the states. Its weight is
-that of the whole loss: the code's .1 (README .5) stands within the contrast's .1.
+never trained on (in the code it keeps its dropout, and the published command leaves it out). `complement="contrast"`
+(code) adds a contrast of both views with its reading of the history, "states" (paper) its reading of each view to the
+view's own. The weight of the contrast is that of the whole loss: the code's .1 (README .5) stands within the contrast's
+.1. `preset` sets complement, loss and grouping, where they are not given, to what the paper or the code has.
 `layer_choice="distinct"` drops other layers for each view; "same" drops the same for both, as the code's second mode.
 Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256.
 Hidden items become the mask item; `contrast_on="flat"` compares all states end to end, with nothing before the start of
@@ -30,7 +31,7 @@ from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import MakeBackbone, composed, with_presets
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.row_vectors import READINGS, row_vectors
 from recloom.nn.transformer_blocks import EPS
@@ -40,6 +41,8 @@ from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction
 from recloom.views import Operator, one_of
 
 ABOUT = About("Liu et al., Self-supervised Learning for Sequential Recommendation with Model Augmentation", 2022)
+
+COMPLEMENTS = ("contrast", "states")
 
 
 class ExtraLayers(Encoder):
@@ -97,7 +100,9 @@ class SRMA(Method):
         operators: of the views beside those of the model; each view draws one, or none.
         beside: a trained backbone of the same data; None for none.
         weight: of the contrast of the views.
-        complement_weight: of that with the other encoder.
+        complement: "contrast" of the views with the other encoder's reading of the history, or "states": its reading of
+            each view is added to the view's.
+        complement_weight: of either.
         temperature: of both.
         contrast_on: "flat", "mean" or "last"; see `row_vectors`.
         layer_choice: "distinct" or "same".
@@ -111,6 +116,7 @@ class SRMA(Method):
         *,
         beside: Backbone | None = None,
         weight: float = 0.1,
+        complement: str = "contrast",
         complement_weight: float = 0.1,
         temperature: float = 1.0,
         contrast_on: str = "flat",
@@ -121,13 +127,16 @@ class SRMA(Method):
         backbone.encoder.require("causal")
         check_info_nce(temperature)
         for name, value, allowed in (
+            ("complement", complement, COMPLEMENTS),
             ("contrast_on", contrast_on, READINGS),
             ("layer_choice", layer_choice, ("distinct", "same")),
         ):
             if value not in allowed:
                 raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(allowed)}")
         self.next_item, self.operators, self.beside = next_item, [*operators, lambda items, draw: items], beside
-        self.weights = {"contrast": weight, "complement": complement_weight if beside is not None else 0.0}
+        contrasted = beside is not None and complement == "contrast"
+        self.weights = {"contrast": weight, "complement": complement_weight if contrasted else 0.0}
+        self.added = complement_weight if beside is not None and not contrasted else 0.0
         self.temperature, self.contrast_on, self.layer_choice = temperature, contrast_on, layer_choice
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
@@ -135,10 +144,8 @@ class SRMA(Method):
         if any(self.weights.values()):
             one, two = self.views(batch.items)
             terms["contrast"] = info_nce(one, two, temperature=self.temperature)
-        if self.beside is not None and self.weights["complement"]:
-            self.beside.eval()
-            with torch.no_grad():
-                other = self.read(self.beside, batch.items)
+        if self.weights["complement"]:
+            other = self.read_beside(batch.items)
             terms["complement"] = torch.stack(
                 [info_nce(view, other, temperature=self.temperature) for view in (one, two)]
             ).sum()
@@ -148,11 +155,21 @@ class SRMA(Method):
         """One vector for each of two views of every row."""
         one, two = (one_of(items, self.operators, self.generator) for _ in range(2))
         if self.layer_choice == "distinct":
-            return self.read(self.backbone, one), self.read(self.backbone, two)
+            return self.view(one), self.view(two)
         width = max(one.shape[1], two.shape[1])
         both = torch.cat([F.pad(view, (0, width - view.shape[1])) for view in (one, two)])
-        first, second = self.read(self.backbone, both).chunk(2)
+        first, second = self.view(both).chunk(2)
         return first, second
+
+    def view(self, items: Tensor) -> Tensor:
+        own = self.read(self.backbone, items)
+        return own + self.added * self.read_beside(items) if self.added else own
+
+    def read_beside(self, items: Tensor) -> Tensor:
+        assert self.beside is not None
+        self.beside.eval()
+        with torch.no_grad():
+            return self.read(self.beside, items)
 
     def read(self, backbone: Backbone, items: Tensor) -> Tensor:
         return row_vectors(backbone(items), items != PAD, self.contrast_on, self.length)
@@ -161,6 +178,10 @@ class SRMA(Method):
         return self.make_optimizer(value for name, value in self.named_parameters() if not name.startswith("beside."))
 
 
+@with_presets(
+    paper={"loss": "bce", "grouping": "random", "complement": "states"},
+    code={"loss": "bce", "grouping": "random", "complement": "contrast"},
+)
 @composed(
     backbone=partial(sasrec.make_backbone, attention_dropout=0.1, positions="from_end"),
     training=partial(WindowsSchedule, epochs=300, patience=40),
@@ -177,6 +198,7 @@ def build(
     mask_ratio: float = 0.7,
     reorder_ratio: float = 0.2,
     contrast_weight: float = 0.1,
+    complement: str = "contrast",
     complement_weight: float = 0.01,
     temperature: float = 1.0,
     contrast_on: str = "flat",
@@ -194,6 +216,7 @@ def build(
         operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio),
         beside=beside,
         weight=contrast_weight,
+        complement=complement,
         complement_weight=complement_weight,
         temperature=temperature,
         contrast_on=contrast_on,

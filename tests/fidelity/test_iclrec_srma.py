@@ -175,3 +175,15 @@ def test_what_does_not_fit_is_refused(cycle):
     ):
         with pytest.raises(InputError, match=message):
             make(name, cycle.catalog, **numbers)
+
+
+@pytest.mark.parametrize("choice", ["distinct", "same"])
+def test_srma_of_the_paper_adds_the_other_encoder_s_states(cycle, batch, choice):
+    numbers = {"left_out": 0, "contrast_weight": 0.3, "complement_weight": 0.2, "contrast_on": "last"}
+    method = make("srma", cycle.catalog, preset="paper", loss="softmax", layer_choice=choice, **numbers)
+    method.operators = [identity]
+    own, other = method.backbone(batch.items)[:, -1], method.beside(batch.items)[:, -1].detach()
+    joined = own + 0.2 * other
+    torch.testing.assert_close(method.training_step(batch, 0), main(method, batch) + 0.3 * info_nce(joined, joined))
+    with pytest.raises(InputError, match="complement='sum'"):
+        make("srma", cycle.catalog, complement="sum")

@@ -5,7 +5,9 @@ from functools import partial
 
 import pytest
 
-from recloom.methods.composition import composed
+from recloom import methods
+from recloom.errors import InputError
+from recloom.methods.composition import composed, with_presets
 from recloom.training import Schedule, WindowsSchedule
 
 
@@ -67,3 +69,33 @@ def test_two_arguments_of_one_name_are_refused():
         @composed(backbone=make)
         def other(catalog, backbone, *, dim=3):
             return []
+
+
+def test_a_preset_gives_what_is_not_given():
+    @with_presets(paper={"extra": 5, "own": 7})
+    @composed(backbone=make)
+    def build(catalog, backbone, *, own=2):
+        return backbone(catalog), own
+
+    assert inspect.signature(build).parameters["preset"].default is None
+    assert build("c") == (("c", 4, 1), 2)
+    assert build("c", preset="paper") == (("c", 4, 5), 7)
+    assert build("c", preset="paper", own=3, dim=8) == (("c", 8, 5), 3)
+    with pytest.raises(InputError, match="preset='code' is not known; choose one of paper"):
+        build("c", preset="code")
+    with pytest.raises(TypeError, match="least"):
+        with_presets(paper={"least": 1})(build)
+
+
+@pytest.mark.parametrize("name", [name for name in methods.METHODS if hasattr(methods.METHODS[name], "presets")])
+def test_what_a_preset_holds_is_recorded_and_explained(name, cycle):
+    assert set(methods.METHODS[name].presets) == {"paper", "code"}
+    for preset, held in methods.METHODS[name].presets.items():
+        found = methods.with_defaults(name, {"preset": preset, "dim": 8})
+        assert held.items() <= found.items() and found["dim"] == 8
+        assert methods.build(name, cycle.catalog, **found), "what is recorded builds the same again"
+        assert f"preset={preset!r}: " in methods.explain(name)
+        key = next(iter(held))
+        assert methods.with_defaults(name, {"preset": preset, key: "own"})[key] == "own"
+    with pytest.raises(InputError, match="preset='other' is not known; choose one of"):
+        methods.with_defaults(name, {"preset": "other"})
