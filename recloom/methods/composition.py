@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any
 
@@ -87,6 +87,21 @@ def preset_of(build: Callable[..., list[Stage]], name: str | None) -> dict[str, 
     if name not in presets:
         raise InputError(f"preset={name!r} is not known; choose one of {', '.join(presets)}, or leave it out")
     return presets[name]
+
+
+def refuse_unread(model: str, read: Sequence[str], given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """An `InputError` where an argument that a model does not read is given another value than its default.
+
+    Args:
+        read: names of the arguments the model reads.
+        given, defaults: values by argument.
+    """
+    for name, value in given.items():
+        if name not in read and value != defaults[name]:
+            raise InputError(
+                f"{name}={value!r} is a number of the Transformer; model={model!r} reads {', '.join(read)} alone. "
+                f"Leave {name} out, or choose model='sasrec'"
+            )
 
 
 def _inner(part: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,9 +10,10 @@ the items; partners by vectors are found anew each epoch, among items that were 
 code has 1) partners of each rank are so compared. Hidden items become the mask item (the code writes padding).
 `contrast_on="flat"` compares all states of a row, end to end, as the code does, with nothing before the start of a
 history, where the code has states of padding. The code passes the mask's ratio to the reordering: `reorder_ratio=0.7`
-repeats that. `preset` sets these three, where they are not given, to what the paper or the code has. Batches hold rows
-of like length and equal numbers of targets, so that the number of rows that are contrasted varies; `grouping="random"`
-(code) takes any 256. `threshold=0` is the code's "SIMRC" of Beauty: all operators for all histories.
+repeats that. `preset` sets loss, grouping and that ratio, where not given, to what the paper or the code has. Batches
+hold rows of like length and equal numbers of targets, so that the number of rows that are contrasted varies;
+`grouping="random"` (code) takes any 256. `threshold=0` is the code's "SIMRC" of Beauty: all operators for all
+histories.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from recloom.errors import InputError
 from recloom.methods import caser, gru4rec, sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
-from recloom.methods.composition import MakeBackbone, composed, with_presets
+from recloom.methods.composition import MakeBackbone, composed, refuse_unread, with_presets
 from recloom.nn.augmenters import get_augmenter
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
@@ -181,13 +181,8 @@ def over(model: str, backbone: MakeBackbone) -> MakeBackbone:
         raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}")
     if model == "sasrec":
         return backbone
-    defaults = inspect.signature(BACKBONES["sasrec"]).parameters
-    for name, value in backbone.keywords.items():
-        if name not in SHARED and value != defaults[name].default:
-            raise InputError(
-                f"{name}={value!r} is a number of the Transformer; model={model!r} reads {', '.join(SHARED)} alone. "
-                f"Leave {name} out, or choose model='sasrec'"
-            )
+    parameters = inspect.signature(BACKBONES["sasrec"]).parameters
+    refuse_unread(model, SHARED, backbone.keywords, {name: found.default for name, found in parameters.items()})
     return partial(BACKBONES[model], **{name: backbone.keywords[name] for name in SHARED})
 
 

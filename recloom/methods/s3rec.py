@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ from recloom.methods import caser, fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
 from recloom.methods.about import About
 from recloom.methods.autoint import AutoInt
 from recloom.methods.caser import Caser
-from recloom.methods.composition import composed
+from recloom.methods.composition import composed, refuse_unread
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
 from recloom.objectives.attributes import attribute_cross_entropy, attribute_info_nce
@@ -251,9 +252,13 @@ def build(
     if model not in MODELS:
         raise InputError(f"model={model!r} is not known; choose one of {', '.join(MODELS)}")
     numbers: dict[str, Any] = {"dim": dim, "length": length, "dropout": dropout}
-    if model not in RECURRENT:
-        numbers |= {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
-        numbers |= {"activation": activation, "positions": positions}
+    of_transformer: dict[str, Any] = {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
+    of_transformer |= {"activation": activation, "positions": positions}
+    if model in RECURRENT:
+        defaults = {name: parameter.default for name, parameter in signature(build).parameters.items()}
+        refuse_unread(model, list(numbers), of_transformer, defaults)
+    else:
+        numbers |= of_transformer
     backbone = BACKBONES.get(model, sasrec.make_backbone)(catalog, **numbers)
     make_optimizer, attributes = training.optimizer(), None
     next_item = NextItem(loss, negatives=negatives, precision=precision)

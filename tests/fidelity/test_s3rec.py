@@ -283,6 +283,8 @@ def test_the_pretext_runs_over_every_model_and_hands_its_backbone_on(model, cycl
     if model in RECURRENT:
         with pytest.raises(InputError, match="cannot read a 'bidirectional' context"):
             methods.build("s3rec", cycle_with_attributes.catalog, **numbers)
+        with pytest.raises(InputError, match=f"layers=3 .* model='{model}' reads dim, length, dropout alone"):
+            methods.build("s3rec", cycle_with_attributes.catalog, context="causal", layers=3, **numbers)
     context = "causal" if model in RECURRENT else "bidirectional"
     pretrain, tune = methods.build("s3rec", cycle_with_attributes.catalog, context=context, **numbers)
     assert pretrain.method.backbone is tune.method.backbone
