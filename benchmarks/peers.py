@@ -22,7 +22,7 @@ from training import train
 
 import recloom
 from recloom.data.files import write_atomically
-from recloom.environment import hardware
+from recloom.environment import code_version, hardware
 
 TUNED = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--replay", type=Path, required=True, help="interpreter of an environment with replay-rec")
     parser.add_argument("-o", "--out", type=Path)
     arguments = parser.parse_args()
-    found: dict[str, object] = {"data": arguments.folder.name, "hardware": hardware()}
+    found: dict[str, object] = {"data": arguments.folder.name, "hardware": hardware(), **code_version()}
     found["replay_as_installed"] = installed = replay(arguments.replay, arguments.folder, None)
     found["replay_at_its_best"] = best = replay(arguments.replay, arguments.folder, TUNED)
     print("RePlay", installed, best, flush=True)
