@@ -70,7 +70,10 @@ def main() -> None:
         found[f"{kind}_ranking_against_bare"] = round(ranking / found["bare_seconds"], 2)
     print(json.dumps(found, indent=1))
     if arguments.out:
-        text = json.dumps({"data": arguments.folder.name, "hardware": hardware(), **code_version(), **found}, indent=1) + "\n"
+        text = (
+            json.dumps({"data": arguments.folder.name, "hardware": hardware(), **code_version(), **found}, indent=1)
+            + "\n"
+        )
         write_atomically(arguments.out, lambda file: file.write_text(text))
 
 

@@ -60,7 +60,12 @@ def main() -> None:
     arguments = parser.parse_args()
     import recloom
 
-    found: dict[str, object] = {"data": arguments.folder.name, "hardware": hardware(), **code_version(), "attention_dropout": 0.0}
+    found: dict[str, object] = {
+        "data": arguments.folder.name,
+        "hardware": hardware(),
+        **code_version(),
+        "attention_dropout": 0.0,
+    }
     imports = [import_seconds() for _ in range(3)]
     found["import_seconds"] = round(min(imports), 3)
     with tempfile.TemporaryDirectory() as folder:
