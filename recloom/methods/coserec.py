@@ -31,7 +31,7 @@ from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed, with_presets
-from recloom.nn.row_vectors import READINGS, row_vectors
+from recloom.nn.row_vectors import READINGS, real_values, row_vectors
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
@@ -166,8 +166,9 @@ class CoSeRec(Method):
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
         if self.weight:
-            vectors = [self.read(self.views(batch.items)) for _ in range(2)]
-            terms["contrast"] = info_nce(*vectors, temperature=self.temperature)
+            views = [self.views(batch.items) for _ in range(2)]
+            real = real_values(self.contrast_on, self.backbone.encoder.dim, *(view != PAD for view in views))
+            terms["contrast"] = info_nce(*map(self.read, views), temperature=self.temperature, real=real)
         return self.total({"contrast": self.weight}, **terms)
 
     def read(self, items: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
 from recloom.methods.composition import MakeBackbone, composed, with_presets
 from recloom.nn.k_means import k_means, nearest
-from recloom.nn.row_vectors import READINGS, row_vectors
+from recloom.nn.row_vectors import READINGS, real_values, row_vectors
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
@@ -132,7 +132,8 @@ class ICLRec(Method):
             states = [self.backbone(view) for view in views]
         if self.weights["contrast"]:
             one, two = (self.read(x, view, self.contrast_on) for x, view in zip(states, views, strict=True))
-            terms["contrast"] = info_nce(one, two, temperature=self.temperature)
+            real = real_values(self.contrast_on, self.backbone.encoder.dim, *(view != PAD for view in views))
+            terms["contrast"] = info_nce(one, two, temperature=self.temperature, real=real)
         if self.weights["intent"]:
             assert self.centres is not None
             with torch.no_grad():

@@ -33,7 +33,7 @@ from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
 from recloom.methods.composition import MakeBackbone, composed, with_presets
 from recloom.nn.dropout import dropout as drop
-from recloom.nn.row_vectors import READINGS, row_vectors
+from recloom.nn.row_vectors import READINGS, real_values, row_vectors
 from recloom.nn.transformer_blocks import EPS
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
@@ -143,12 +143,16 @@ class SRMA(Method):
         terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
         if any(self.weights.values()):
             one, two = self.views(batch.items)
-            terms["contrast"] = info_nce(one, two, temperature=self.temperature)
+            valid = batch.items != PAD  # no operator makes a row longer
+            contrast = partial(
+                info_nce,
+                temperature=self.temperature,
+                real=real_values(self.contrast_on, self.backbone.encoder.dim, valid, valid),
+            )
+            terms["contrast"] = contrast(one, two)
         if self.weights["complement"]:
             other = self.read_beside(batch.items)
-            terms["complement"] = torch.stack(
-                [info_nce(view, other, temperature=self.temperature) for view in (one, two)]
-            ).sum()
+            terms["complement"] = torch.stack([contrast(view, other) for view in (one, two)]).sum()
         return self.total(self.weights, **terms)
 
     def views(self, items: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,3 +32,18 @@ def row_vectors(states: Tensor, valid: Tensor, reading: str, length: int) -> Ten
     place = valid.sum(1, keepdim=True) - length + torch.arange(length, device=valid.device)
     index = place.clamp(min=0)[..., None].expand(-1, -1, states.shape[2])
     return (states.gather(1, index) * (place >= 0)[..., None]).flatten(1)
+
+
+def real_values(reading: str, dim: int, *valid: Tensor) -> Tensor | None:
+    """How many values at the end of each of `row_vectors` are no padding, for several batches one after another.
+
+    Args:
+        dim: of the states.
+        valid: `(batch, width)` each.
+
+    Returns:
+        `(rows of all batches,)`; None where all values are real, and on accelerators, which gain nothing by it.
+    """
+    if reading != "flat" or valid[0].device.type != "cpu":
+        return None
+    return torch.cat([each.sum(1) for each in valid]) * dim

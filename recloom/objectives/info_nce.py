@@ -26,6 +26,7 @@ def info_nce(
     temperature: float = 1.0,
     similarity: str = "dot",
     same: Tensor | None = None,
+    real: Tensor | None = None,
 ) -> Tensor:
     """Mean over the 2B views of `-log exp(s(v, v')) / sum over all other views exp(s(v, w))`, v' the partner of v.
 
@@ -35,6 +36,8 @@ def info_nce(
         similarity: "dot" or "cosine".
         same: `(batch, batch)` bool, pairs of rows that are no negatives of each other, such as those with the same
             target; a row's own partner always stays.
+        real: `(2 * batch,)` how many values at the end of each view are real at most, where 0 stands before them, whose
+            products are spared; all if None.
 
     With one row there is nothing to tell apart, and the loss is 0.
     """
@@ -43,10 +46,31 @@ def info_nce(
     if similarity == "cosine":
         views = F.normalize(views, dim=1)
     n = len(one)
-    logits = views @ views.t() / temperature
+    logits = (views @ views.t() if real is None else products(views, real)) / temperature
     out = torch.eye(2 * n, dtype=torch.bool, device=views.device)
     partner = torch.arange(2 * n, device=views.device).roll(n)
     if same is not None:
         out = out | same.repeat(2, 2)
         out[torch.arange(2 * n, device=views.device), partner] = False
     return F.cross_entropy(logits.masked_fill(out, -torch.inf), partner)
+
+
+def products(views: Tensor, real: Tensor) -> Tensor:
+    """`views @ views.T` of rows that begin with padding, which is passed over: `(n, dim)` -> `(n, n)`.
+
+    Columns are multiplied in bands from the last to the first, each for the rows alone that reach into it.
+
+    Args:
+        real: `(n,)` how many values at the end of each row are real; those before are 0, and get no gradient.
+    """
+    n, dim = views.shape
+    real, order = real.sort()
+    views, widths = views[order], real.tolist()
+    total, done, first = views.new_zeros(n, n), 0, 0
+    while first < n:
+        width = widths[(first + n - 1) // 2]  # half of the rows end here
+        band = views[first:, dim - width : dim - done]
+        total = total + F.pad(band @ band.t(), (first, 0, first, 0))
+        done, first = width, int(torch.searchsorted(real, width, right=True))
+    back = order.argsort()
+    return total[back][:, back]

@@ -16,7 +16,7 @@ from recloom.data.windows import prefixes
 from recloom.errors import InputError
 from recloom.methods.duorec import SameTarget
 from recloom.objectives import NextItem
-from recloom.objectives.info_nce import info_nce
+from recloom.objectives.info_nce import info_nce, products
 from recloom.training import NextItemPrediction
 
 
@@ -156,3 +156,20 @@ def test_ratios_lie_in_0_to_1_and_leave_enough_operators(cycle, name):
     if name in ("cl4srec", "iclrec"):  # without a contrast nothing is drawn
         weights = {key: 0.0 for key in ("contrast_weight", "intent_weight") if key in methods.arguments(name)}
         assert methods.build(name, cycle.catalog, **weights, **dict.fromkeys(ratios, 0.0))
+
+
+@pytest.mark.parametrize("rows", [[50, 3, 3, 7, 1, 20, 2, 4], [5, 5, 0, 5], [50, 50, 49], [1]])
+def test_products_pass_over_padding_before_the_start_of_a_row(rows):
+    draw = torch.Generator().manual_seed(0)
+    views = torch.randn(len(rows), 50 * 16, generator=draw, dtype=torch.float64)
+    real = torch.tensor(rows) * 16
+    for row, length in zip(views, real, strict=True):
+        row[: len(row) - length] = 0
+    mine, plain = views.clone().requires_grad_(), views.clone().requires_grad_()
+    weights = torch.randn(len(rows), len(rows), generator=draw, dtype=torch.float64)
+    torch.testing.assert_close(products(mine, real), plain @ plain.t())
+    (products(mine, real) * weights).sum().backward()
+    ((plain @ plain.t()) * weights).sum().backward()
+    torch.testing.assert_close(mine.grad[views != 0], plain.grad[views != 0])
+    if len(rows) % 2 == 0:
+        torch.testing.assert_close(info_nce(*views.chunk(2), real=real), info_nce(*views.chunk(2)))
