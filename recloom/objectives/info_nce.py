@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -65,12 +67,15 @@ def products(views: Tensor, real: Tensor) -> Tensor:
     """
     n, dim = views.shape
     real, order = real.sort()
-    views, widths = views[order], real.tolist()
-    total, done, first = views.new_zeros(n, n), 0, 0
-    while first < n:
-        width = widths[(first + n - 1) // 2]  # half of the rows end here
-        band = views[first:, dim - width : dim - done]
-        total = total + F.pad(band @ band.t(), (first, 0, first, 0))
-        done, first = width, int(torch.searchsorted(real, width, right=True))
+    lengths, firsts, ends = real.tolist(), [0], [0]
+    while firsts[-1] < n:
+        ends.append(lengths[(firsts[-1] + n - 1) // 2])  # half of the rows that are left begin here
+        firsts.append(int(torch.searchsorted(real, ends[-1], right=True)))
+    sizes = [after - before for before, after in pairwise(ends)]
+    _, *bands = views[order].split([dim - ends[-1], *reversed(sizes)], dim=1)
+    total = views.new_zeros(n, n)
+    for first, band in zip(firsts, reversed(bands), strict=False):
+        rows = band[first:]
+        total = total + F.pad(rows @ rows.t(), (first, 0, first, 0))
     back = order.argsort()
     return total[back][:, back]
