@@ -24,9 +24,9 @@ Protocols: `full-mask` ranks every item but those of the user's input; `full-ope
 the target among 99 uniform negatives, drawn by us or, where it says "given", those published with the data; `pop-100`
 among 100 drawn by popularity. The split is leave-one-out: the last item is the test target, the one before it the
 validation target. In the rows in italics: what was published for the same data and protocol, and how far the row above
-is from it. A star behind a commit: measured with changes since. Training is the mean seconds a seed took, without
-validation, and without those of the run that it starts after. [Variants](variants.md) of one recipe are compared over
-data sets on a page of their own. Remarks below a table are those of the recipes.
+is from it. A star behind a commit: measured with changes since. Training is the mean seconds a seed took, and by how
+many threads, without validation, and without those of the run that it starts after. [Variants](variants.md) of one
+recipe are compared over data sets on a page of their own. Remarks below a table are those of the recipes.
 """
 VARIANTS = """# Variants
 
@@ -35,6 +35,10 @@ what their names say. Each is compared with the first by NDCG@10 under each prot
 whether a part is kept belongs, and on test. Mean over seeds ± standard deviation; changes are those of the seeds that
 both have; each "+", "-" or "=" is one that rose, fell or stayed on validation. Terms of seen items are fitted to the
 validation targets, so that under full-open the validation of a variant that has them flatters it a little.
+
+Below each table: where validation, under the first protocol that has one, rose and fell against the first variant, with
+the number of seeds. A part is worth keeping where validation falls without it, or rises with it, on three data sets
+with three seeds.
 """
 
 
@@ -78,7 +82,7 @@ def table_of_variants(results: list[dict[str, Any]]) -> str:
         for result in sorted(found, key=lambda one: (order.get(one["variant"], len(order)), one["dataset"])):
             for protocol in next(iter(result["seeds"].values()))["protocols"]:
                 lines.append(_variant_row(result, first.get(result["dataset"]), protocol))
-        lines.append("")
+        lines += ["", *_over_data_sets(found, first, sorted(order, key=order.__getitem__)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -100,6 +104,27 @@ def _variant_row(result: dict[str, Any], first: dict[str, Any] | None, protocol:
         _change(test, base_test),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _over_data_sets(found: list[dict[str, Any]], first: dict[str, dict[str, Any]], variants: list[str]) -> list[str]:
+    """A table of where each variant's validation rose and fell."""
+    rows = []
+    for variant in variants[1:]:
+        places: dict[str, list[str]] = {"+": [], "-": [], "=": []}
+        for result in found:
+            beside = first.get(result["dataset"])
+            if result["variant"] != variant or beside is None:
+                continue
+            for protocol in next(iter(result["seeds"].values()))["protocols"]:
+                ours, theirs = _validated(result, protocol), _validated(beside, protocol)
+                both = ours.keys() & theirs.keys()
+                if both:
+                    sign = _sign(mean(ours[seed] for seed in both) - mean(theirs[seed] for seed in both))
+                    places[sign].append(f"{result['dataset']} ({len(both)})")
+                    break
+        if any(places.values()):
+            rows.append(f"| {variant} | {', '.join(places['+'])} | {', '.join(places['-'])} |")
+    return ["| variant | rises on | falls on |", "|---|---|---|", *rows] if rows else []
 
 
 def _sign(change: float) -> str:
@@ -166,7 +191,8 @@ def _rows(result: dict[str, Any]) -> list[str]:
     epochs = f"{mean(seed['epochs'] for seed in seeds):.0f}"
     begun = result.get("begun", {})
     after = f" after {begun['start']}" if begun.get("start") else ""
-    cost = f"{_selection(seeds[0])} | {epochs} | {mean(seed['train_seconds'] for seed in seeds):.0f} s{after}"
+    seconds = f"{mean(seed['train_seconds'] for seed in seeds):.0f} s{_threads(seeds)}{after}"
+    cost = f"{_selection(seeds[0])} | {epochs} | {seconds}"
     for protocol in seeds[0]["protocols"]:
         metrics = [seed["protocols"][protocol]["metrics"] for seed in seeds]
         values = {name: [found[name] for found in metrics if name in found] for name in COLUMNS}
@@ -185,6 +211,13 @@ def _selection(seed: dict[str, Any]) -> str:
     if seed["selected"] is None:
         return "last epoch" if seed["epochs"] else ""
     return f"{seed['selected']['metric']} {seed['selected']['protocol']}"
+
+
+def _threads(seeds: list[dict[str, Any]]) -> str:
+    """By how many threads of a processor the seeds were trained, where that is known and no other device was there."""
+    places = [seed.get("hardware", {}) for seed in seeds]
+    found = sorted({place["threads"] for place in places if "threads" in place and not place.get("cuda")})
+    return f" by {' or '.join(map(str, found))} thread{'s' * (found != [1])}" if found else ""
 
 
 def _commits(seeds: list[dict[str, Any]]) -> str:

@@ -182,6 +182,11 @@ def test_the_table_has_means_spread_and_distance():
     assert "abcdef1\\*" in text and "| MRR pop-100 | 3 | 2 s |" in text
     started = {**result, "begun": {"start": "before", "negatives": None}}
     assert "| 2 s after before |" in table([started])
+    places = [{"threads": 2, "cuda": None}, {"threads": 1, "cuda": None}, {"threads": 8, "cuda": "H200"}]
+    for used, text in ((places[:1], "2 s by 2 threads"), (places[1:2], "2 s by 1 thread"), (places[2:], "2 s"),
+                       (places, "2 s by 1 or 2 threads")):  # fmt: skip
+        seeds = {str(n): {**result["seeds"]["1"], "hardware": place} for n, place in enumerate(used)}
+        assert f"| {text} |" in table([{**result, "seeds": seeds}])
     result["seeds"]["1"]["selected"] = None
     assert "| last epoch |" in table([result])
     result["seeds"] = {"1": seed(0.08004)}
@@ -214,9 +219,13 @@ def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
         variant("plain", "shop", {"1": 0.1, "2": 0.3}),
         variant("whole", "shop", {"1": 0.2, "2": 0.2, "3": 0.9}),
         variant("plain", "alone", {"1": 0.1}),
+        variant("whole", "songs", {"1": 0.2, "2": 0.3}),
+        variant("plain", "songs", {"1": 0.3, "2": 0.3, "3": 0.0}),
+        variant("whole", "films", {"1": 0.2}),
+        variant("plain", "films", {"1": 0.1}),
         {**variant("whole", "shop", {"1": 0.5}), "variants": []},
     ])  # fmt: skip
-    rows = [line for line in text.splitlines() if line.startswith(("| whole", "| plain"))]
+    rows = [line for line in text.splitlines() if line.startswith("| ") and ("shop |" in line or "alone |" in line)]
     assert rows == [
         "| whole | shop | full-mask | 0.4333 ± 0.4041 |  | 3 | 0.8667 ± 0.8083 |  |",
         "| whole | shop | full-open | 0.2167 ± 0.2021 |  | 3 | 0.4333 ± 0.4041 |  |",
@@ -226,6 +235,7 @@ def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
         "| plain | shop | full-open | 0.1000 ± 0.0707 | +0.0 % | 2 - + | 0.2000 ± 0.1414 | +0.0 % |",
     ]
     assert "## ladder" in text and text.count("## ") == 1
+    assert "| plain | songs (2) | films (1) |" in text and "| variant | rises on | falls on |" in text
 
 
 def test_variants_of_a_recipe_are_written_beside_the_table(data, recipe, tmp_path):
