@@ -11,10 +11,12 @@ from torch import nn
 
 import recloom
 from recloom import methods
+from recloom.data.batch import SequenceBatch
 from recloom.data.module import window_batch
 from recloom.data.windows import prefixes
 from recloom.errors import InputError
 from recloom.methods.duorec import SameTarget
+from recloom.nn.row_vectors import real_values
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import info_nce, products
 from recloom.training import NextItemPrediction
@@ -173,3 +175,28 @@ def test_products_pass_over_padding_before_the_start_of_a_row(rows):
     torch.testing.assert_close(mine.grad[views != 0], plain.grad[views != 0])
     if len(rows) % 2 == 0:
         torch.testing.assert_close(info_nce(*views.chunk(2), real=real), info_nce(*views.chunk(2)))
+
+
+@pytest.mark.parametrize("name", ["coserec", "iclrec", "srma"])
+def test_passing_over_padding_changes_no_loss(cycle, name, monkeypatch):
+    numbers = {"dim": 8, "length": 20, "dropout": 0.0, "attention_dropout": 0.0, "precision": "fp32"}
+    method = methods.build(name, cycle.catalog, **numbers)[-1].method
+    if name == "iclrec":
+        method.centres = torch.randn(256, 8)
+    if name == "coserec":
+        method.partners = torch.arange(cycle.n_items + 2).remainder(cycle.n_items)[:, None] + 1
+    items = torch.zeros(6, 20, dtype=torch.int64)
+    for row, length in zip(items, [20, 3, 1, 7, 3, 12], strict=True):
+        row[:length] = torch.randint(1, cycle.n_items + 1, (length,))
+    batch = SequenceBatch(torch.arange(6), items, items.clone())
+    counted = []
+
+    def loss(real_values):
+        monkeypatch.setattr(f"recloom.methods.{name}.real_values", real_values)
+        torch.manual_seed(1)
+        method.generator.manual_seed(1)
+        return method.training_step(batch, 0)
+
+    found = loss(lambda *arguments: counted.append(real_values(*arguments)) or counted[-1])
+    torch.testing.assert_close(found, loss(lambda *arguments: None))
+    assert all(0 < count.min() < count.max() <= 20 * 8 for count in counted) and counted
