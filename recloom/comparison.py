@@ -54,10 +54,11 @@ class Comparison:
         shown = [name for name in self.leaderboard.columns if name.split("@")[0] in ("HR", "NDCG") and "_" not in name]
         p = {(row["method"], row["against"]): f"{row['p_holm']:.2g}" for row in self.tests.to_dicts()}
         heads = ["p"] if len(self.baselines) == 1 else [f"p {name}" for name in self.baselines]
+        against = " and ".join(self.baselines)
+        tested_how = f"; p: paired test of {self.metric} against {against} with Holm's correction" if against else ""
         lines = [
             f"Test part, {self.protocol}: mean ± standard deviation over seeds, 95 % interval over users for "
-            f"{self.metric}; p: paired test of {self.metric} against {' and '.join(self.baselines)} with Holm's "
-            "correction.\n",
+            f"{self.metric}{tested_how}.\n",
             f"| method | {' | '.join([*shown, 'interval', *heads])} | seeds | seconds | parameters | selected by |",
             f"|---|{'---:|' * (len(shown) + len(heads) + 4)}---|",
         ]

@@ -82,7 +82,7 @@ def table_of_variants(results: list[dict[str, Any]]) -> str:
         for result in sorted(found, key=lambda one: (order.get(one["variant"], len(order)), one["dataset"])):
             for protocol in next(iter(result["seeds"].values()))["protocols"]:
                 lines.append(_variant_row(result, first.get(result["dataset"]), protocol))
-        lines += ["", *_over_data_sets(found, first, sorted(order, key=order.__getitem__)), ""]
+        lines += ["", *_over_data_sets(found, first, list(order)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
