@@ -31,7 +31,7 @@ import recloom
 from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData, TrainingBatches
 from recloom.data.windows import prefixes
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 from recloom.methods.cl4srec import operators
 from recloom.nn import like_lengths
 from recloom.reproduce import read_data
@@ -133,7 +133,7 @@ def main() -> None:
         grouped = any_rows(path)
     ours = float(np.median(history["train_seconds"].to_list()[1:])) / len(made)
     found = {
-        "data": arguments.folder.name, "hardware": hardware(), **code_version(),
+        "data": arguments.folder.name, **environment(),
         "plain_step_seconds": {name: round(value, 4) for name, value in seconds.items()},
         "recloom_step_seconds": round(ours, 4),
         "ratio": {name: round(ours / value, 3) for name, value in seconds.items()},

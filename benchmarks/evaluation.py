@@ -20,7 +20,7 @@ import torch
 import recloom
 from recloom.data.files import write_atomically
 from recloom.data.module import query_batches
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 from recloom.methods import build
 from recloom.training import evaluate
 
@@ -70,10 +70,7 @@ def main() -> None:
         found[f"{kind}_ranking_against_bare"] = round(ranking / found["bare_seconds"], 2)
     print(json.dumps(found, indent=1))
     if arguments.out:
-        text = (
-            json.dumps({"data": arguments.folder.name, "hardware": hardware(), **code_version(), **found}, indent=1)
-            + "\n"
-        )
+        text = json.dumps({"data": arguments.folder.name, **environment(), **found}, indent=1) + "\n"
         write_atomically(arguments.out, lambda file: file.write_text(text))
 
 

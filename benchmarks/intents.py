@@ -29,7 +29,7 @@ from recloom.data.batch import SequenceBatch
 from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData, TrainingBatches
 from recloom.data.windows import past_and_future
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 from recloom.methods.dssrec import reverse, split
 from recloom.reproduce import read_data
 
@@ -130,7 +130,7 @@ def main() -> None:
             turns["recloom"].append(float(np.mean(history["train_seconds"].to_list()[1:])) / len(made))
     ours, *seconds = (min(turns[name]) for name in ("recloom", *rows))
     found = {
-        "data": arguments.folder.name, "hardware": hardware(), **code_version(), "batches_of_an_epoch": len(made),
+        "data": arguments.folder.name, **environment(), "batches_of_an_epoch": len(made),
         "plain_step_seconds": {name: round(value, 4) for name, value in zip(rows, seconds, strict=True)},
         "recloom_step_seconds": round(ours, 4),
         "ratio": {name: round(ours / value, 3) for name, value in zip(rows, seconds, strict=True)},

@@ -29,7 +29,7 @@ from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
 from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData, TrainingBatches
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 from recloom.methods.mminforec import MMInfoRec
 from recloom.nn.dropout import dropout
 from recloom.reproduce import read_data
@@ -126,7 +126,7 @@ def main() -> None:
         "nested_loops": seconds(data, batches[: WARM + 3], lambda *both: occurrences(*both, looped)),
     }
     report = {
-        "data": arguments.folder.name, "hardware": hardware(), **code_version(),
+        "data": arguments.folder.name, **environment(),
         "occurrences_of_a_distinct_item": round(
             sum(int(batch.whole().count_nonzero()) for batch in batches)
             / sum(len(batch.whole().unique()) - 1 for batch in batches), 2

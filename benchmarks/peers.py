@@ -22,16 +22,16 @@ from training import train
 
 import recloom
 from recloom.data.files import write_atomically
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 
 TUNED = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 
 
 def replay(interpreter: Path, folder: Path, tunables: str | None) -> dict[str, float]:
     """One timing of RePlay in its own process."""
-    environment = {**os.environ} | ({"GLIBC_TUNABLES": tunables} if tunables else {})
+    variables = {**os.environ} | ({"GLIBC_TUNABLES": tunables} if tunables else {})
     command = [str(interpreter), str(Path(__file__).with_name("peer_replay.py")), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--replay", type=Path, required=True, help="interpreter of an environment with replay-rec")
     parser.add_argument("-o", "--out", type=Path)
     arguments = parser.parse_args()
-    found: dict[str, object] = {"data": arguments.folder.name, "hardware": hardware(), **code_version()}
+    found: dict[str, object] = {"data": arguments.folder.name, **environment()}
     found["replay_as_installed"] = installed = replay(arguments.replay, arguments.folder, None)
     found["replay_at_its_best"] = best = replay(arguments.replay, arguments.folder, TUNED)
     print("RePlay", installed, best, flush=True)

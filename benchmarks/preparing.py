@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from recloom.data.files import write_atomically
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 
 
 def draw(file: Path, rows: int) -> None:
@@ -59,7 +59,7 @@ def main() -> None:
     found = {"rows": arguments.rows, "actions": actions, "seconds": round(seconds, 1), "peak_gib": round(peak, 2)}
     print(json.dumps(found))
     if arguments.out:
-        text = json.dumps({"hardware": hardware(), **code_version(), **found}, indent=1) + "\n"
+        text = json.dumps({**environment(), **found}, indent=1) + "\n"
         write_atomically(arguments.out, lambda file: file.write_text(text))
 
 

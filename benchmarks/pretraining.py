@@ -23,7 +23,7 @@ from training import python
 
 from recloom.data.batch import gather
 from recloom.data.files import write_atomically
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 from recloom.reproduce import read_data
 
 TRAIN = """
@@ -63,7 +63,7 @@ def main() -> None:
             history = pl.read_csv(f"{folder}/run/history-0.csv")
         ours.append(round(statistics.median(history["train_seconds"].to_list()[1:]), 3))
     found = {
-        "data": arguments.folder.name, "hardware": hardware(), **code_version(), "items_per_epoch": line["items"],
+        "data": arguments.folder.name, **environment(), "items_per_epoch": line["items"],
         "plain_epoch_seconds": plain, "recloom_epoch_seconds": ours, "ratio_of_best": round(min(ours) / min(plain), 3),
         "items_per_second": round(line["items"] / min(ours)), "peak_mib": round(peak),
     }  # fmt: skip

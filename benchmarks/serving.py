@@ -22,7 +22,7 @@ import torch
 import recloom
 from recloom.data.batch import history_batch
 from recloom.data.files import write_atomically
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 
 
 def milliseconds(work: Callable[[], object], turns: int = 300) -> dict[str, float]:
@@ -65,10 +65,7 @@ def main() -> None:
     }
     print(json.dumps(found, indent=1))
     if arguments.out:
-        text = (
-            json.dumps({"data": arguments.folder.name, "hardware": hardware(), **code_version(), **found}, indent=1)
-            + "\n"
-        )
+        text = json.dumps({"data": arguments.folder.name, **environment(), **found}, indent=1) + "\n"
         write_atomically(arguments.out, lambda file: file.write_text(text))
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import polars as pl
 
 from recloom.data.files import write_atomically
-from recloom.environment import code_version, hardware
+from recloom.environment import environment
 
 TRAIN = """
 import json, resource, sys, time
@@ -60,12 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     import recloom
 
-    found: dict[str, object] = {
-        "data": arguments.folder.name,
-        "hardware": hardware(),
-        **code_version(),
-        "attention_dropout": 0.0,
-    }
+    found: dict[str, object] = {"data": arguments.folder.name, **environment(), "attention_dropout": 0.0}
     imports = [import_seconds() for _ in range(3)]
     found["import_seconds"] = round(min(imports), 3)
     with tempfile.TemporaryDirectory() as folder:
