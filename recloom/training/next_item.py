@@ -108,9 +108,8 @@ class NextItemPrediction(Method):
         asked = super().queries(batch)
         if self.next_item.logits != "cosine":
             return asked
-        return F.normalize(asked, dim=-1) / (
-            self.next_item.temperature if self.temperature is None else self.temperature
-        )
+        learned = self.temperature
+        return F.normalize(asked, dim=-1) / (self.next_item.temperature if learned is None else learned)
 
     def catalogue(self) -> Tensor:
         table = self.backbone.items.table()
