@@ -22,7 +22,8 @@ class Convolutional(Encoder):
     Args:
         dim: width of the item vectors and of the states.
         recent: how many items a state reads, its own included; earlier places of a short history are zero.
-        horizontal, vertical: filters of each height, and of the vertical kind.
+        horizontal: filters of each height.
+        vertical: filters one column wide.
         dropout: rate on the filters' outputs.
         length: the longest row.
 

@@ -22,7 +22,9 @@ class Transformer(Encoder):
     """Self-attention blocks over item vectors plus learned positions.
 
     Args:
-        dim, layers, heads: width, number of blocks, heads in each.
+        dim: width of the vectors and states.
+        layers: number of blocks.
+        heads: of attention in each block; they share the width.
         length: the longest row, and the number of positions.
         dropout: rate on the embedded input and on every sub-layer.
         attention_dropout: rate on the attention weights; `dropout` if None.
@@ -35,7 +37,8 @@ class Transformer(Encoder):
         input_norm: normalise the embedded input ("bert" alone has such a norm).
         inner_dropout: rate within the feed-forward of "bert"; see `BertBlock`.
         eps: added to the variance in the norms of "bert".
-        average_share: what moving averages of the row count beside attention, see `AttentionAndAverage`; 0 for none.
+        average_share: of each block, what moving averages of the row count beside attention; 0 for none, 1 for nothing
+            else. See `AttentionAndAverage`.
         std: standard deviation of the initial weights; biases start at 0.
     """
 

@@ -146,13 +146,14 @@ def _fits(value: Any, default: Any) -> bool:
 
 
 def explain(name: str) -> str:
-    """What a method's file says of it: paper, departures, and what each choice means."""
+    """What a method's file says of it: paper, departures, presets; see `argument_texts` for its arguments."""
     function = get_build(name)
     presets = [
         f"preset={preset!r}: {', '.join(f'{key}={value!r}' for key, value in held.items())}."
         for preset, held in getattr(function, "presets", {}).items()
     ]
-    texts = (sys.modules[function.__module__].__doc__, function.__doc__, "\n".join(presets))
+    about = str(function.__doc__).partition("    Args:")[0]
+    texts = (sys.modules[function.__module__].__doc__, about, "\n".join(presets))
     return "\n\n".join(inspect.cleandoc(text) for text in texts if text)
 
 

@@ -60,7 +60,9 @@ class AutoInt(Method):
 
     Args:
         catalog: items, attributes, number of users.
-        dim, layers, heads: width of a field, interacting layers, heads in each.
+        dim: width of a field.
+        layers: interacting layers.
+        heads: of attention in each layer.
         dropout: rate on the fields while training.
         deep: add a network of two layers over the concatenated fields.
         negatives: items drawn for each action.
@@ -154,7 +156,7 @@ def build(
     length: int = 50,
     negatives: int = 1,
 ) -> list[Stage]:
-    """AutoInt from numbers."""
+    """AutoInt from numbers; see `AutoInt`."""
     method = AutoInt(
         catalog,
         dim,

@@ -118,7 +118,13 @@ def build(
     precision: str = "auto",
     grouping: str = "length",
 ) -> list[Stage]:
-    """BERT4Rec from numbers; `length` counts the mask. Long histories are cut into rows `step` items apart."""
+    """BERT4Rec from numbers; see `BERT4Rec`.
+
+    Args:
+        length: the longest row, the mask behind the last item included.
+        step: how many items apart the rows of a long history begin; half of `length` if None.
+        grouping: batches hold rows of like length ("length"), or any ("random").
+    """
     method = BERT4Rec(
         backbone(catalog),
         mask_share=mask_share,

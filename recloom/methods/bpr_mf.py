@@ -39,7 +39,8 @@ class BPRMF(Method):
         negatives: items drawn for each action.
         regularisation: of the squared norms of the vectors of each triple.
         biases: whether items have one.
-        others, ridge: of the fold-in.
+        others: where a new user is folded in, weight of a score of 0 for all items.
+        ridge: where a new user is folded in, the pull to the mean user.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ def build(
     others: float = 0.1,
     ridge: float = 1.0,
 ) -> list[Stage]:
-    """BPR-MF from numbers."""
+    """BPR-MF from numbers; see `BPRMF`."""
     method = BPRMF(
         catalog,
         dim,

@@ -45,7 +45,7 @@ def make_backbone(
     dropout: float = 0.5,
     items: ItemEmbedder | None = None,
 ) -> Backbone:
-    """Item vectors under convolutions; `items` to use, such as pre-trained ones, or new ones."""
+    """Item vectors under convolutions, see `Convolutional`; `items` to use, such as pre-trained ones, or new ones."""
     encoder = Convolutional(
         dim, recent=recent, horizontal=horizontal, vertical=vertical, dropout=dropout, length=length
     )
@@ -111,7 +111,7 @@ def build(
     negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
-    """Caser from numbers; `recent` and `targets` are L and T of the paper, `length` the items of a training row."""
+    """Caser from numbers; see `Caser` and `NextItem`. `recent` and `targets` are L and T of the paper."""
     method = Caser(
         backbone(catalog),
         catalog,

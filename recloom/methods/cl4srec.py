@@ -31,13 +31,18 @@ from recloom.views import Operator, crop_items, mask_share, reorder_items, two_d
 ABOUT = About("Xie et al., Contrastive Learning for Sequential Recommendation, ICDE", 2022)
 
 
-def operators(mask_id: int, crop: float, mask: float, reorder: float, *, least: int = 0) -> list[Operator]:
+def operators(
+    mask_id: int, crop_ratio: float, mask_ratio: float, reorder_ratio: float, *, least: int = 0
+) -> list[Operator]:
     """The paper's three augmentations with their ratios; a ratio of 0 leaves its operator out.
 
     Args:
+        crop_ratio: share of a history that a crop keeps.
+        mask_ratio: share of its items that are hidden.
+        reorder_ratio: share of it, in one piece, that is put in another order.
         least: how many the views need.
     """
-    ratios = {"crop_ratio": crop, "mask_ratio": mask, "reorder_ratio": reorder}
+    ratios = {"crop_ratio": crop_ratio, "mask_ratio": mask_ratio, "reorder_ratio": reorder_ratio}
     for name, ratio in ratios.items():
         if not 0 <= ratio <= 1:
             raise InputError(f"{name}={ratio} must lie in 0..1; 0 leaves the operator out")
@@ -45,9 +50,9 @@ def operators(mask_id: int, crop: float, mask: float, reorder: float, *, least: 
         found = ", ".join(f"{name}={ratio}" for name, ratio in ratios.items())
         raise InputError(f"{found}: the views need at least {least} operators; give as many a ratio above 0")
     every: list[tuple[float, Operator]] = [
-        (crop, lambda items, generator: crop_items(items, crop, generator)),
-        (mask, lambda items, generator: mask_share(items, mask_id, mask, generator)),
-        (reorder, lambda items, generator: reorder_items(items, reorder, generator)),
+        (crop_ratio, lambda items, generator: crop_items(items, crop_ratio, generator)),
+        (mask_ratio, lambda items, generator: mask_share(items, mask_id, mask_ratio, generator)),
+        (reorder_ratio, lambda items, generator: reorder_items(items, reorder_ratio, generator)),
     ]
     return [operator for ratio, operator in every if ratio]
 
@@ -104,7 +109,13 @@ def build(
     loss: str = "softmax",
     precision: str = "auto",
 ) -> list[Stage]:
-    """CL4SRec from numbers. `windows="whole"` has all targets of a history in one row, several times cheaper."""
+    """CL4SRec from numbers; see `operators`, `NextItem` and `CL4SRec`.
+
+    Args:
+        contrast_weight: of the contrast of the two views.
+        temperature: of the contrast.
+        windows: "prefixes" has one target a row (code); "whole" all targets of a history, several times cheaper.
+    """
     method = CL4SRec(
         backbone(catalog),
         NextItem(loss, precision=precision),

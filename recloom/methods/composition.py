@@ -50,6 +50,7 @@ def composed(*, hidden: tuple[str, ...] = (), **parts: Callable[..., Any]) -> Ca
 
         more = [parameter for keywords in own.values() for parameter in keywords.values()]
         wrapper.__signature__ = signature.replace(parameters=[*kept, *more])  # type: ignore[attr-defined]
+        wrapper.parts = list(parts.values())  # type: ignore[attr-defined]
         return wrapper
 
     return decorate

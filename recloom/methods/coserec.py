@@ -204,7 +204,19 @@ def make_method(
     negatives: int = 1,
     precision: str = "auto",
 ) -> CoSeRec:
-    """The method over any backbone. Beauty in the code: threshold 12, insert .5, substitute .05, warmup 220."""
+    """The method over any backbone. Beauty in the code: threshold 12, insert .5, substitute .05, warmup 220.
+
+    See `CoSeRec`, and `NextItem` for the main loss.
+
+    Args:
+        substitute_ratio: share of a history's items that are exchanged for correlated ones; 0 leaves an operator out.
+        insert_ratio: correlated items that are put in, over a history's own.
+        mask_ratio: share of its items that are hidden.
+        crop_ratio: share of it that a crop keeps.
+        reorder_ratio: share of it, in one piece, that is put in another order.
+        contrast_weight: of the contrast of the two views.
+        temperature: of the contrast.
+    """
     ratios = (substitute_ratio, insert_ratio, mask_ratio, crop_ratio, reorder_ratio)
     return CoSeRec(
         backbone,
@@ -233,5 +245,9 @@ def make_method(
 def build(
     catalog: Catalog, backbone: MakeBackbone, method: Callable[..., CoSeRec], training: WindowsSchedule
 ) -> list[Stage]:
-    """CoSeRec from numbers; see `make_method`."""
+    """CoSeRec from numbers; see `make_method`.
+
+    Args:
+        preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
+    """
     return [training.stage(method(catalog, backbone(catalog), training.optimizer()))]

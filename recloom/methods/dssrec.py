@@ -153,9 +153,13 @@ def build(
     precision: str = "auto",
     grouping: str = "random",
 ) -> list[Stage]:
-    """DSSRec from numbers; with `two_stage`, `loss` and `precision` are those of the second stage.
+    """DSSRec from numbers; see `DSSRec`.
 
-    Both stages have the batches of `batch_size`; the second's are of like length.
+    Args:
+        two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
+        loss, precision: of the second stage, see `NextItem`.
+        batch_size: of both stages; the second's rows are of like length.
+        grouping: batches of the objective hold any pairs ("random"), or those of like length ("length").
     """
     made, make_optimizer = backbone(catalog), training.optimizer()
     method = DSSRec(

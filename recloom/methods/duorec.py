@@ -83,9 +83,11 @@ class DuoRec(Method):
     Args:
         backbone: reads the causal context.
         next_item: the main loss.
-        contrast: "us_x", "us", "un" or "su".
+        contrast: of what: "us_x" (a history under a second dropout mask with another of the same target), "un" (two
+            masks of one history), "su" (a history with one of the same target) or "us" (both of these).
         weight: of each contrast.
-        temperature, similarity: of the contrast; see `info_nce`.
+        temperature: of each contrast.
+        similarity: of two states, "dot" or "cosine".
         mask_same_target: rows with the same target are no negatives of each other.
     """
 
@@ -158,7 +160,13 @@ def build(
     loss: str = "softmax",
     precision: str = "auto",
 ) -> list[Stage]:
-    """DuoRec from numbers. With `windows="whole"` a row's last target is the one that counts in the contrast."""
+    """DuoRec from numbers; see `DuoRec` and, for the main loss, `NextItem`.
+
+    Args:
+        contrast_weight: of the contrast.
+        windows: "prefixes" has one target a row (code); with "whole", several times cheaper, a row's last target is
+            the one that counts in the contrast.
+    """
     method = DuoRec(
         backbone(catalog),
         NextItem(loss, precision=precision),

@@ -40,7 +40,10 @@ def make_backbone(
     pooling: str = "attention",
     attribute_dropout: float = 0.0,
 ) -> Backbone:
-    """Item and attribute vectors side by side, each under a transformer of its own."""
+    """Item and attribute vectors side by side, each under a transformer of its own.
+
+    See `Transformer` and `ItemsWithAttributes`.
+    """
     items = ItemsWithAttributes(catalog, dim, join="side-by-side", pooling=pooling, attribute_dropout=attribute_dropout)
     first, second = (
         Transformer(
@@ -62,6 +65,6 @@ def make_backbone(
     hidden=("activation", *SHARED_NEGATIVES), backbone=make_backbone, next_item=NextItem, training=WindowsSchedule
 )
 def build(catalog: Catalog, backbone: MakeBackbone, next_item: NextItem, training: WindowsSchedule) -> list[Stage]:
-    """FDSA from numbers; see `ItemsWithAttributes`, `Transformer`, `NextItem`, `windows` and `Stage` for each."""
+    """FDSA from numbers."""
     method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
     return [training.stage(method)]

@@ -108,7 +108,7 @@ def build(
     length: int = 50,
     negatives: int = 1,
 ) -> list[Stage]:
-    """FM from numbers."""
+    """FM from numbers; see `FactorizationMachine`."""
     make_optimizer = training.optimizer()
     method = FactorizationMachine(catalog, dim, length=length, negatives=negatives, make_optimizer=make_optimizer)
     return [training.stage(method, sliding)]

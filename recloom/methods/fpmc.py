@@ -80,7 +80,7 @@ def build(
     negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
-    """FPMC from numbers."""
+    """FPMC from numbers; see `FPMC` and `NextItem`."""
     next_item = NextItem(loss, negatives=negatives, precision=precision)
     method = FPMC(catalog, dim, next_item, length=length, make_optimizer=training.optimizer())
     return [training.stage(method, sliding)]

@@ -34,7 +34,7 @@ def make_backbone(
     length: int = 50,
     dropout: float = 0.3,
 ) -> Backbone:
-    """Item vectors under a recurrent unit."""
+    """Item vectors under a recurrent unit; see `Recurrent`."""
     xavier = (2 / (catalog.n_rows + dim)) ** 0.5
     encoder = Recurrent(dim, hidden=hidden, layers=layers, length=length, dropout=dropout)
     return Backbone(IdEmbedding(catalog, dim, xavier), encoder)
@@ -42,6 +42,6 @@ def make_backbone(
 
 @composed(hidden=SHARED_NEGATIVES, backbone=make_backbone, next_item=NextItem, training=WindowsSchedule)
 def build(catalog: Catalog, backbone: MakeBackbone, next_item: NextItem, training: WindowsSchedule) -> list[Stage]:
-    """GRU4Rec from numbers; see `Recurrent`, `NextItem`, `windows` and `Stage` for each."""
+    """GRU4Rec from numbers."""
     method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
     return [training.stage(method)]

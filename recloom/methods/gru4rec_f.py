@@ -40,7 +40,10 @@ def make_backbone(
     pooling: str = "mean",
     attribute_dropout: float = 0.0,
 ) -> Backbone:
-    """Item and attribute vectors side by side, each under a recurrent unit of its own."""
+    """Item and attribute vectors side by side, each under a recurrent unit of its own.
+
+    See `Recurrent` and `ItemsWithAttributes`.
+    """
     items = ItemsWithAttributes(catalog, dim, join="side-by-side", pooling=pooling, attribute_dropout=attribute_dropout)
     first, second = (
         Recurrent(dim, hidden=hidden, layers=layers, length=length, dropout=rate, project=False)
@@ -52,6 +55,6 @@ def make_backbone(
 
 @composed(hidden=SHARED_NEGATIVES, backbone=make_backbone, next_item=NextItem, training=WindowsSchedule)
 def build(catalog: Catalog, backbone: MakeBackbone, next_item: NextItem, training: WindowsSchedule) -> list[Stage]:
-    """GRU4Rec_F from numbers; see `ItemsWithAttributes`, `Recurrent`, `NextItem`, `windows` and `Stage` for each."""
+    """GRU4Rec_F from numbers."""
     method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
     return [training.stage(method)]

@@ -133,7 +133,7 @@ def build(
     elu: float = 0.5,
     logq: float = 0.0,
 ) -> list[Stage]:
-    """GRU4Rec+ from numbers; `elu` belongs to the losses of the paper, `regularisation` to "bpr-max" alone."""
+    """GRU4Rec+ from numbers; see `GRU4RecPlus`."""
     method = GRU4RecPlus(
         backbone(catalog),
         catalog,

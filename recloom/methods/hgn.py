@@ -113,7 +113,7 @@ def build(
     negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
-    """HGN from numbers; `recent` and `targets` are L and T of the paper, `length` the items of a training row."""
+    """HGN from numbers; see `HGN` and `NextItem`. `recent` and `targets` are L and T of the paper."""
     next_item = NextItem(loss, negatives=negatives, precision=precision)
     make_optimizer = training.optimizer()
     method = HGN(catalog, dim, next_item, recent=recent, targets=targets, length=length, make_optimizer=make_optimizer)

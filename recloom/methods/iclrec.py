@@ -53,12 +53,13 @@ class ICLRec(Method):
         next_item: the main loss.
         operators: of the views; each draws one.
         intents: clusters of histories.
-        contrast_weight, intent_weight: of the two contrasts.
-        temperature: of both.
+        contrast_weight: of the contrast of the two views.
+        intent_weight: of the contrast with the intents' centres.
+        temperature: of both contrasts.
         contrast_on: how views are compared with each other; see `row_vectors`. With centres it is "mean".
         mask_same_intent: histories of one intent are no negatives of each other in the intent's contrast.
-        clustering: "torch", "faiss", or "auto": faiss where it is installed.
-        restarts: of the clustering.
+        clustering: by "torch", "faiss", or "auto": faiss where it is installed.
+        restarts: clusterings of an epoch, of which the closest is kept.
     """
 
     def __init__(
@@ -183,7 +184,13 @@ def build(
     negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
-    """ICLRec from numbers. Layers in the code: Beauty 1, Sports 2, Toys 3, Yelp 2."""
+    """ICLRec from numbers; see `ICLRec`, `operators` and, for the main loss, `NextItem`.
+
+    Layers in the code: Beauty 1, Sports 2, Toys 3, Yelp 2.
+
+    Args:
+        preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
+    """
     drawn = bool(contrast_weight or intent_weight)
     method = ICLRec(
         backbone(catalog),

@@ -90,6 +90,11 @@ def build(
     *,
     relaxation: float = 0.5,
 ) -> list[Stage]:
-    """LMA4Rec from numbers; `dropout` is where the rates start. See `coserec.make_method`."""
+    """LMA4Rec from numbers.
+
+    Args:
+        dropout: where the learnt rates start.
+        relaxation: temperature of the relaxed masks; towards 0 they are 0 or 1.
+    """
     learnt = with_learned_rates(backbone(catalog), relaxation)
     return [training.stage(method(catalog, learnt, training.optimizer()))]

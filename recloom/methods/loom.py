@@ -18,9 +18,9 @@ from recloom.data.catalog import Catalog
 from recloom.data.windows import get_windows
 from recloom.encoders import Transformer
 from recloom.items import IdEmbedding, ItemEmbedder, ItemsWithAttributes
+from recloom.methods import s3rec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
-from recloom.methods.s3rec import S3Pretraining
 from recloom.objectives import NextItem
 from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
@@ -42,7 +42,11 @@ def make_backbone(
     attribute_dropout: float = 0.3,
     id_dropout: float = 0.0,
 ) -> Backbone:
-    """Items with their attributes, where they have any, under a Transformer."""
+    """Items with their attributes, where they have any, under a `Transformer`; see `ItemsWithAttributes`.
+
+    Args:
+        attributes: add the mean of an item's attribute vectors to its own, where the data have any.
+    """
     items: ItemEmbedder = IdEmbedding(catalog, dim)
     if attributes and catalog.n_attributes:
         items = ItemsWithAttributes(
@@ -89,7 +93,12 @@ def build(
     contrast_temperature: float = 0.1,
     precision: str = "auto",
 ) -> list[Stage]:
-    """Loom from numbers; with `pretrain_epochs`, S3-Rec's pre-training comes first."""
+    """Loom from numbers; see `NextItemPrediction`, `NextItem`, and `s3rec.build` for the pre-training.
+
+    Args:
+        pretrain_epochs: of S3-Rec's pre-training; 0 leaves it out.
+        pretrain_batch_size: average rows of a batch of pre-training; by their items if None.
+    """
     made, make_optimizer = backbone(catalog), training.optimizer()
     next_item = NextItem(
         loss, logits=logits, temperature=temperature, label_smoothing=label_smoothing, precision=precision
@@ -108,7 +117,7 @@ def build(
         weights |= {"aap": aap_weight, "map": map_weight}
     if not pretrain_epochs or not any(weights.values()):
         return [tune]
-    pretraining = S3Pretraining(made, catalog, weights, mask_rate=mask_rate, make_optimizer=make_optimizer)
+    pretraining = s3rec.S3Pretraining(made, catalog, weights, mask_rate=mask_rate, make_optimizer=make_optimizer)
     cut = get_windows(pretrain_windows)
     first = Stage(
         pretraining, pretrain_epochs, cut, pretrain_batch_size, counted="items", monitor=None, name="pretrain"

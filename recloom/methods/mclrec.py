@@ -92,10 +92,16 @@ class MCLRec(Method):
         next_item: the main loss.
         operators: of the random views.
         augmenters: w1 and w2; the same module twice for a shared one.
-        random_weight, learned_weight: lambda and beta.
-        margin_weight: gamma over beta.
+        random_weight: lambda, of the contrast of the random views.
+        learned_weight: beta, of the contrasts with learned views.
+        margin_weight: of the margin regulariser beside those contrasts, gamma over beta.
         temperature: of all contrasts; the margin reads products as they are.
-        choices: as in `CODE`.
+        schedule: of a batch's steps: "theta,phi,theta", "theta,phi", or "joint" for all in one.
+        contrast_scale: a contrast is the "mean" over its 2B views, or the "sum" of both directions', twice as much.
+        margin_pairs: the pairs the regulariser reads: "all" of equation 9's, or the "augmented" one alone.
+        margin_extrema: whose least right and greatest wrong product it reads: each "row"'s, or "global", the batch's.
+        margin_scaled: beta multiplies it in the augmenters' step too.
+        normalise: learned views have unit norm.
     """
 
     def __init__(
@@ -215,9 +221,15 @@ def build(
     loss: str = "softmax",
     precision: str = "auto",
 ) -> list[Stage]:
-    """MCLRec from numbers.
+    """MCLRec from numbers; see `MCLRec`, `operators` and, for the main loss, `NextItem`.
 
-    `model="gru4rec"` and "caser" read `dim`, `length` and `dropout`; other numbers of a Transformer are refused.
+    Args:
+        model: "sasrec"; "gru4rec" and "caser" read `dim`, `length` and `dropout`, and refuse the Transformer's others.
+        augmenter: "mlp", "attention" or "convolution".
+        shared: one augmenter serves both views.
+        temperature: of all contrasts; the margin reads products as they are.
+        windows: "prefixes" has one target a row (code); "whole" all targets of a history, several times cheaper.
+        preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """
     made = over(model, backbone)(catalog)
     first = get_augmenter(augmenter, made.encoder.dim)

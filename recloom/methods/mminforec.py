@@ -71,10 +71,15 @@ class MMInfoRec(Method):
         memory: read by every prediction.
         copies: encodings of each item of a batch (q).
         steps: how far ahead (S); later steps are rolled by a recurrent unit.
-        logit_scale: multiplies products.
+        logit_scale: multiplies the products of predictions and encodings.
         key_dropout: rate on the encodings that predictions are compared with.
-        temporal, general: whether other items of the same history, and items of other histories, are candidates.
-        choices: of `CHOICES`; the first of each is the default.
+        temporal: other items of the same history are candidates.
+        general: items of other histories are candidates.
+        loss: "mince", or "bpr": above one other item of the batch, drawn for each prediction.
+        mince: the sum over right answers stands "inside" the logarithm, or their mean "outside".
+        candidates: "occurrences" counts an item as often as it stands in the batch, "distinct" once.
+        positives: right answers are "all" copies of an item's encoding, or a "single" one.
+        invalid_rows: rows whose later steps lie behind their end are "counted" as zero in the mean, or "left-out".
     """
 
     def __init__(
@@ -212,7 +217,14 @@ def make_backbone(
     length: int = 50,
     dropout: float = 0.5,
 ) -> Backbone:
-    """Items under a causal Transformer of their width, or a recurrent unit."""
+    """Items under a causal `Transformer` of their width, or a recurrent unit.
+
+    Args:
+        model: "sasrec" or "gru4rec".
+        items: "id" alone, or with attributes in a form of `ItemsByAttention`: "att", "attcc" or "meancc".
+        dim: width of the vectors of items and attributes; "attcc" and "meancc" lay both end to end.
+        layers, heads: of the Transformer and, in "att" and "attcc", of the attention over attributes.
+    """
     if model not in ("sasrec", "gru4rec"):
         raise InputError(f"model={model!r} is not known; choose 'sasrec' or 'gru4rec'")
     embedder = make_items(catalog, items, dim, layers, heads, dropout)
@@ -260,6 +272,14 @@ def build(
     init: str = "uniform",
 ) -> list[Stage]:
     """MMInfoRec from numbers: `slots=0, copies=1` is plain predictive coding, `items="id"` needs no attributes.
+
+    See `MMInfoRec` and `Memory`.
+
+    Args:
+        memory: `kind` of `Memory`: "residual", "plain" or "none".
+        memory_dropout: rate on what is read of the memory.
+        temperature: if given, logits are divided by it in place of `logit_scale`.
+        init: of all weights: "uniform" within one over the root of `dim` (code), or each part's own ("default").
 
     Published: Beauty 2 layers and heads, decay 1e-4, scale .3; Sports 1, 1e-3, .6; Toys 1, 0, .1, two steps; Yelp 1,
     .1, 3.

@@ -45,7 +45,8 @@ class NCF(Method):
     Args:
         catalog: items and number of users.
         dim: width of all vectors.
-        hidden, layers: width of the network's first layer, each one half of that before; number of layers.
+        hidden: width of the network's first layer; each further one is half as wide.
+        layers: of the network.
         dropout: rate before each layer.
         negatives: items drawn for each action.
         branches: "both", "gmf" (the product) or "mlp" (the network).
@@ -130,7 +131,7 @@ def build(
     branches: str = "both",
     length: int = 50,
 ) -> list[Stage]:
-    """NCF from numbers."""
+    """NCF from numbers; see `NCF`."""
     method = NCF(
         catalog,
         dim,

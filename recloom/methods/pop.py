@@ -44,7 +44,11 @@ class Pop(Method):
 
 
 def build(catalog: Catalog, *, count: str = "train") -> list[Stage]:
-    """Popularity by the training actions, or by `count="all"` actions."""
+    """Popularity.
+
+    Args:
+        count: the actions that count: "train", or "all", held-out ones too.
+    """
     if count not in ("train", "all"):
         raise InputError(f"count={count!r} is not known; choose 'train' or 'all'")
     counts = catalog.train_counts if count == "train" else catalog.all_counts

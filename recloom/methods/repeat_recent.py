@@ -41,5 +41,5 @@ class RepeatRecent(Method):
 
 
 def build(catalog: Catalog, *, length: int = 500) -> list[Stage]:
-    """Repeat-recent over the latest `length` items."""
+    """`RepeatRecent` from its number."""
     return [Stage(RepeatRecent(length), epochs=0)]

@@ -94,12 +94,19 @@ class S3Pretraining(Method):
         catalog: the attributes.
         weights: of the terms "aap", "mip", "map" and "sp"; a term of weight 0 costs nothing.
         mask_rate: probability that an item is hidden.
-        choices: see `CHOICES`; the first of each is the default.
+        context: what is read of a hidden row, "bidirectional" or "causal".
+        bilinear_bias: the four bilinear forms have a bias.
+        attributes: an embedding that a later stage shares; its table is then the one that AAP and MAP train.
+        mask_last: the last item is hidden "always", or at "random" like the others.
+        attribute_view: AAP reads attributes off the contextual "states", or off the items' own "embedding".
+        attribute_loss: of AAP and MAP: "bce" over all attributes, or "infonce".
+        item_loss: of MIP: "nested" sigmoids of one negative, "pairwise" without the inner ones, "infonce" or "softmax"
+            over all items.
+        segment_loss: of SP: "nested", "pairwise" or "infonce" over the foreign segments of the batch.
+        reduction: of all four over rows, "sum" or "mean".
 
     Raises:
         InputError: the catalog has no attributes but AAP or MAP is asked for; or a context the encoder cannot read.
-
-    With `attributes`, an embedding that a later stage shares, its table is the one that AAP and MAP train.
 
     Trained alone it already recommends: a history ends in the mask, and MIP's product ranks what it hides.
     """
@@ -248,7 +255,22 @@ def build(
     negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
-    """Pre-training and fine-tuning of one backbone; without weights or epochs of the first, fine-tuning alone."""
+    """Pre-training and fine-tuning of one backbone; without weights or epochs of the first, fine-tuning alone.
+
+    See `S3Pretraining`, and `sasrec.make_backbone` for the numbers of the encoder.
+
+    Args:
+        model: what is pre-trained and fine-tuned, one of `MODELS`.
+        context: what pre-training reads, "bidirectional" or "causal"; fine-tuning reads the causal context.
+        aap_weight: of associated attribute prediction: which attributes the visible items have.
+        mip_weight: of masked item prediction.
+        map_weight: of masked attribute prediction: which attributes the hidden items have.
+        sp_weight: of segment prediction: whether a segment belongs to the rest of its row.
+        pretrain_windows: how training histories become rows of pre-training: "prefixes" or "whole", see `get_windows`.
+        pretrain_batch_size: average rows of a batch of pre-training.
+        pretrain_epochs: 0 leaves pre-training out.
+        loss, negatives, precision: of fine-tuning, see `NextItem`.
+    """
     if model not in MODELS:
         raise InputError(f"model={model!r} is not known; choose one of {', '.join(MODELS)}")
     numbers: dict[str, Any] = {"dim": dim, "length": length, "dropout": dropout}

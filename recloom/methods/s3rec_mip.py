@@ -21,5 +21,5 @@ ABOUT = About("Zhou et al., S3-Rec (masked items and segments), CIKM", 2020)
 
 @composed(hidden=("aap_weight", "map_weight", "attribute_view", "attribute_loss"), stages=s3rec.build)
 def build(catalog: Catalog, stages: Callable[..., list[Stage]]) -> list[Stage]:
-    """S3-Rec with the weights of both attribute terms at 0; see `s3rec.build` for each argument."""
+    """S3-Rec with the weights of both attribute terms at 0; see `s3rec.build`."""
     return stages(catalog, aap_weight=0.0, map_weight=0.0)

@@ -39,7 +39,7 @@ def make_backbone(
     activation: str | None = None,
     positions: str = "from_start",
 ) -> Backbone:
-    """Item vectors under a transformer."""
+    """Item vectors under a `Transformer`."""
     encoder = Transformer(
         dim,
         layers=layers,
@@ -73,7 +73,12 @@ def build(
     precision: str = "auto",
     step: int | None = None,
 ) -> list[Stage]:
-    """SASRec from numbers; see `Transformer`, `NextItem`, `windows` and `Stage` for each."""
+    """SASRec from numbers; see `NextItem` and `NextItemPrediction`.
+
+    Args:
+        shared_negatives: draw negatives once for the whole batch, `shared` of `NextItem`.
+        step: with windows="sliding", how many items apart the rows of a long history begin; half of `length` if None.
+    """
     next_item = NextItem(
         loss,
         negatives=negatives,

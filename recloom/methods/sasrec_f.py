@@ -42,7 +42,7 @@ def make_backbone(
     id_dropout: float = 0.0,
     cold: str = "attributes",
 ) -> Backbone:
-    """Items joined with their attributes under a transformer."""
+    """Items joined with their attributes under a transformer; see `Transformer` and `ItemsWithAttributes`."""
     items = ItemsWithAttributes(
         catalog,
         dim,
@@ -70,6 +70,6 @@ def make_backbone(
     hidden=("activation", *SHARED_NEGATIVES), backbone=make_backbone, next_item=NextItem, training=WindowsSchedule
 )
 def build(catalog: Catalog, backbone: MakeBackbone, next_item: NextItem, training: WindowsSchedule) -> list[Stage]:
-    """SASRec_F from numbers; see `ItemsWithAttributes`, `Transformer`, `NextItem`, `windows` and `Stage` for each."""
+    """SASRec_F from numbers."""
     method = NextItemPrediction(backbone(catalog), next_item, make_optimizer=training.optimizer())
     return [training.stage(method)]

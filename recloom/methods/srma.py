@@ -102,10 +102,10 @@ class SRMA(Method):
         weight: of the contrast of the views.
         complement: "contrast" of the views with the other encoder's reading of the history, or "states": its reading of
             each view is added to the view's.
-        complement_weight: of either.
-        temperature: of both.
+        complement_weight: of the other encoder, in either way.
+        temperature: of the contrasts.
         contrast_on: "flat", "mean" or "last"; see `row_vectors`.
-        layer_choice: "distinct" or "same".
+        layer_choice: the two views leave out layers drawn for each ("distinct"), or the "same" ones.
     """
 
     def __init__(
@@ -211,7 +211,17 @@ def build(
     precision: str = "auto",
     pretrain_epochs: int = 100,
 ) -> list[Stage]:
-    """SRMA from numbers: first the encoder beside it, then the method; `complement_weight=0` leaves the first out."""
+    """SRMA from numbers: first the encoder beside it, then the method; `complement_weight=0` leaves the first out.
+
+    See `SRMA`, `operators` and, for the main loss, `NextItem`.
+
+    Args:
+        extra_layers: light layers behind the encoder, some of which are left out in each view.
+        left_out: how many of them.
+        contrast_weight: of the contrast of the views.
+        pretrain_epochs: of the encoder beside it.
+        preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
+    """
     next_item, make_optimizer = NextItem(loss, negatives=negatives, precision=precision), training.optimizer()
     beside, plain = backbone(catalog) if complement_weight else None, backbone(catalog)
     method = SRMA(

@@ -16,9 +16,9 @@ class Memory(nn.Module):
 
     Args:
         dim: width of states and slots.
-        slots: how many; 0 is as "none".
+        slots: how many vectors it holds; 0 is as "none".
         kind: "residual"; "plain", the mixture without the state; "none", the state as it is.
-        addressing: "linear", or "mlp": a layer of width `dim` with ReLU before it.
+        addressing: how a state chooses slots: "linear", or "mlp": a layer of width `dim` with ReLU before it.
         dropout: rate on what is returned.
 
     Source: Qiu et al., MMInfoRec, ICDM 2021, section 4.3 (Res-M, FC-M), with the linear addressing of the code.

@@ -105,7 +105,7 @@ class NextItem:
             uniform ones outside its items.
         sampler: "uniform" or "popularity" (shared negatives only; the softmax then takes the logQ correction).
         alpha: popularity is `count ** alpha`.
-        calibration: t of gBCE.
+        calibration: t of gBCE: 0 is plain BCE, 1 an unbiased probability.
         logits: "dot", or "cosine": states and items are put on the unit sphere before their product.
         temperature: divides the logits.
         label_smoothing: share of the target's probability that the full softmax spreads evenly over all items.

@@ -45,6 +45,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         n, n_items = len(states), len(table)
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         low_table = table.detach().to(dtype)
+        turned = low_table.t().contiguous()  # once: every product with a turned view would turn it again
         chunk, pieces = _chunks(n, n_items)
         low_states = low_table.new_zeros(chunk * pieces, states.shape[1])
         low_states[:n] = states.detach()
@@ -57,7 +58,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         chances = _buffer("chances", chunk, n_items, low_states)
         for begin in range(0, chunk * pieces, chunk):
             rows, target = low_states[begin : begin + chunk], targets[begin : begin + chunk]
-            torch.mm(rows, low_table.t(), out=logits)
+            torch.mm(rows, turned, out=logits)
             torch.softmax(logits, 1, out=chances)
             chance = chances[index[: len(target)], target]
             loss -= chance.float().clamp_min(1e-37).log().sum()

@@ -54,10 +54,10 @@ class NextItemPrediction(Method):
     Args:
         backbone: any backbone that reads the causal context.
         next_item: the loss of the states against their targets.
-        learned_temperature: of the loss: its own is where learning starts. Cosine logits alone, as the vectors of dot
-            products have lengths of their own to learn.
+        learned_temperature: the temperature of the logits is learnt, from its own value on. Cosine logits alone, as
+            the vectors of dot products have lengths of their own to learn.
         contrast_weight: of `supervised_contrast` over the states of a batch, at most `CONTRASTED` of them.
-        contrast_temperature: of it.
+        contrast_temperature: of that contrast.
         make_optimizer: Adam at 1e-3 if None.
     """
 

@@ -20,14 +20,13 @@ def pair_protocol(n_items: int) -> str:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Adam and a stage; see `adam` and `Stage`.
+    """Adam and a stage; see `adam`, and `Stage` for what is not said here.
 
     Args:
-        lr, weight_decay: of Adam.
-        batch_size, epochs, patience: of the stage.
+        lr: step size of Adam.
+        weight_decay: of Adam, the coupled L2 term of the published methods, added to the gradient.
         valid_metric: the metric on validation that selects the weights and stops early.
         valid_protocol: its protocol; the method's own if None, which is full-mask where it ranks all items.
-        averaging: of the stage, a running mean of the weights.
         seen_items: terms for the items that a history holds already, fitted on validation once the weights are
             selected; the method learns nothing of them. See `SeenItems`.
     """
@@ -70,7 +69,12 @@ class Schedule:
 
 @dataclass(frozen=True)
 class WindowsSchedule(Schedule):
-    """A schedule that also says how training histories become rows and rows batches; see `get_windows` and `Stage`."""
+    """A schedule that also says how training histories become rows and rows batches; see `Stage`.
+
+    Args:
+        windows: what is a row: "whole" (the latest `length` targets of a history), "prefixes" (one target a row, all
+            before it) or "sliding" (all targets of a history, in overlapping rows where it is long).
+    """
 
     windows: str = "whole"
     grouping: str = "length"

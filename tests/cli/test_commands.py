@@ -422,3 +422,6 @@ def test_python_m_recloom():
 def test_methods_explains_one(call):
     code, out, _ = call("methods", "s3rec")
     assert code == 0 and "Departures" in out and "pretrain_windows" in out and "segment_loss" in out
+    assert "  200  " in next(line for line in out.splitlines() if line.startswith("epochs "))
+    assert next(line for line in out.splitlines() if line.startswith("mip_weight ")).endswith("masked item prediction.")
+    assert "Args:" not in out

@@ -25,15 +25,18 @@ def methods(
       recloom methods
       recloom methods sasrec
     """
-    from recloom.methods import arguments, describe, explain
+    from recloom.methods import arguments, describe, explain, get_build
+    from recloom.methods.argument_texts import argument_texts
 
     if name is not None:
         found = arguments(name)
         if as_json:
             print_json(found)
         else:
+            texts = argument_texts(get_build(name))
             rows = [
-                {"argument": key, "default": "none" if value is None else str(value)} for key, value in found.items()
+                {"argument": key, "default": "none" if value is None else str(value), "meaning": texts.get(key, "")}
+                for key, value in found.items()
             ]
             typer.echo(explain(name) + "\n")
             print_table(rows, f"Arguments of {name}: recloom train {name} DATA -o RUN key=value ...")
