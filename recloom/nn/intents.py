@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.nn.last_of import last_of
+from recloom.nn.like_lengths import last_by_like_length
 
 EPS = 1e-12
 
@@ -41,6 +44,12 @@ class IntentDisentangling(nn.Module):
 
     def forward(self, states: Tensor, valid: Tensor, *, label: bool = False) -> Tensor:
         """`states: (batch, length, dim)`, `valid: (batch, length)` -> `(batch, intents, dim)`."""
+        read = partial(self._read, label=label)
+        if self.training and states.device.type == "cpu":
+            return last_by_like_length(read, states, valid)
+        return read(states, valid)
+
+    def _read(self, states: Tensor, valid: Tensor, label: bool) -> Tensor:
         shares = self.clusters(states) * self.importance(states, valid)[..., None]
         sums = torch.einsum("blk,bld->bkd", shares, states)
         return self.norm_intents(self.biases[int(label)] + sums)

@@ -58,7 +58,7 @@ def by_like_length(read: Callable[..., Tensor], vectors: Tensor, valid: Tensor, 
 
 
 def last_by_like_length(read: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, valid: Tensor) -> Tensor:
-    """As `by_like_length` for a `read` that returns one state a row, `(batch, dim)`."""
+    """As `by_like_length` for a `read` that returns one thing a row, such as a state: `(batch, ...)`."""
     plan = _plan(valid)
     if plan is None:
         return read(vectors, valid)

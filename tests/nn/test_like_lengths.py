@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recloom.encoders import Transformer
-from recloom.nn import like_lengths
+from recloom.nn import IntentDisentangling, like_lengths
 from recloom.nn.like_lengths import GROUP_COST, groups_of_like_length
 
 
@@ -68,3 +68,19 @@ def test_outside_training_nothing_is_grouped(rows, monkeypatch):
     vectors, valid = rows
     monkeypatch.setattr(like_lengths, "_plan", lambda valid: pytest.fail("grouped"))
     Transformer(8, heads=2, length=30).eval()(vectors, valid)
+
+
+@pytest.mark.parametrize("label", [False, True])
+def test_intents_are_those_of_all_rows_at_one_time(rows, label, monkeypatch):
+    vectors, valid = rows
+    torch.manual_seed(1)
+    intents, found = IntentDisentangling(8, 3, 30).train(), []
+    for worth in (like_lengths.WORTH, 0.0):
+        monkeypatch.setattr(like_lengths, "WORTH", worth)
+        intents.zero_grad()
+        given = vectors.clone().requires_grad_()
+        read = intents(given, valid, label=label)
+        read.sin().sum().backward()
+        found.append((read.detach(), given.grad, intents.prototypes.grad, intents.position.grad))
+    for mine, plain in zip(*found, strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-4)
