@@ -22,11 +22,12 @@ authors published them; `recloom reproduce --help` says how they lie in a folder
 
 Protocols: `full-mask` ranks every item but those of the user's input; `full-open` leaves them in; `sample-99` ranks
 the target among 99 uniform negatives, drawn by us or, where it says "given", those published with the data; `pop-100`
-among 100 drawn by popularity. The split is leave-one-out: the last item is the test target, the one before it the
-validation target. In the rows in italics: what was published for the same data and protocol, and how far the row above
-is from it. A star behind a commit: measured with changes since. Training is the mean seconds a seed took, and by how
-many threads, without validation, and without those of the run that it starts after. [Variants](variants.md) of one
-recipe are compared over data sets on a page of their own. Remarks below a table are those of the recipes.
+among 100 drawn by popularity in training. The split is leave-one-out: the last item is the test target, the one before
+it the validation target; what other people did after that moment is trained on, as in all published rows. In the rows
+in italics: what was published for the same data and protocol, and how far the row above is from it. A star behind a
+commit: measured with changes since. Training is the mean seconds a seed took, and by how many threads, without
+validation, and without those of the run that it starts after. [Variants](variants.md) of one recipe are compared over
+data sets on a page of their own. Remarks below a table are those of the recipes.
 """
 VARIANTS = """# Variants
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from recloom import methods
 from recloom.data.catalog import Catalog
 from recloom.data.dataset import Dataset
 from recloom.data.files import folder_atomically, write_atomically
+from recloom.data.module import training_catalog
 from recloom.environment import environment
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
@@ -27,7 +27,7 @@ from recloom.run_recipe import FORMAT, read_recipe, require_same, without_none
 from recloom.start import chosen_stages, origin, start_from
 from recloom.training import Method, TrainOptions, evaluate, fit
 from recloom.training.denormals import flush_denormals
-from recloom.training.fit import save_weights
+from recloom.training.fit import get_device, is_first_process, save_weights
 
 WORK = "training"
 
@@ -128,7 +128,7 @@ class Run:
     def recommender(self) -> Recommender:
         """Histories in, items out, with the catalogue encoded once."""
         if self._recommender is None:
-            self._recommender = Recommender(self.method, self.catalog)
+            self._recommender = Recommender(self.method, self.catalog, device=str(self.method.device))
         return self._recommender
 
     def recommend(
@@ -204,9 +204,10 @@ def train(
         stage: train this stage alone, such as "pretrain"; the run holds its method.
         start: a run whose backbone the training starts from. If it is an early stage of the same method, the stages
             after that one are trained, and the result is that of training all in one go.
-        share: of the users whose histories are trained on, drawn by `seed`; all are evaluated.
-        corrupt: share of the training actions whose item is replaced by a uniform one, drawn by `seed`. Counts of
-            popularity, which some methods draw negatives by, and the histories that are evaluated stay as they are.
+        share: of the users whose histories are trained on, drawn by `seed`; all are evaluated. Items that none of them
+            took count as never trained.
+        corrupt: share of the training actions whose item is replaced by a uniform one, drawn by `seed`. The histories
+            that are evaluated stay as they are.
         numbers: arguments of the method's `build`, such as `dim=64, epochs=30`.
 
     Raises:
@@ -229,10 +230,11 @@ def train(
         raise InputError(f"seed={seed!r} must be a whole number, at least 0")
     if devices > 1 and out is None:
         raise InputError("devices > 1 starts several processes, which need one folder; give out=FOLDER")
+    catalog = data.catalog if share == 1 and not corrupt else training_catalog(data, share, corrupt, seed)
     torch.manual_seed(seed)
-    stages = methods.build(method, data.catalog, **numbers)
+    stages = methods.build(method, catalog, **numbers)
     begun = None if start is None else start if isinstance(start, Run) else load(start)
-    first = 0 if begun is None else start_from(begun, method, numbers, stages, data.catalog)
+    first = 0 if begun is None else start_from(begun, method, numbers, stages, catalog)
     stages, first = chosen_stages(stages, stage, first)
     for name, value, whole in (("share", share, 1), ("corrupt", corrupt, 0)):
         if value != whole and not any(part.epochs for part in stages):
@@ -262,25 +264,32 @@ def train(
         before = read_recipe(path).get("environment")
     recipe["environment"] = environment(before)
     write_atomically(path / "recipe.toml", lambda file: file.write_text(tomli_w.dumps(recipe)))
-    data.catalog.save(path)
+    catalog.save(path)
     trained = fit(stages, data, path / WORK, options, first)
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # until no process reads what is removed below
+    if is_first_process():
         for index in range(first, first + len(stages)):
             history = path / WORK / f"stage-{index}" / "history.csv"
             if history.exists():
                 shutil.copy(history, path / f"history-{index}.csv")
         save_weights(trained, path / "model.safetensors")
         shutil.rmtree(path / WORK, ignore_errors=True)
-    run = Run(path, trained, data.catalog, recipe, data)
+    run = Run(path, trained, catalog, recipe, data)
     run._temporary = temporary
     return run
 
 
-def load(folder: str | Path, data: Dataset | None = None) -> Run:
+def load(folder: str | Path, data: Dataset | None = None, device: str = "cpu") -> Run:
     """Open a run: `build` is called again and the weights are filled in. Nothing is unpickled.
 
+    Args:
+        folder: of the run.
+        data: to evaluate on; that of the run if None.
+        device: where it evaluates and recommends: "cpu", "cuda", or "auto" for a card where there is one.
+
     Raises:
-        InputError: the folder is no finished run, or of a later format.
+        InputError: the folder is no finished run, or of a later format; there is no such device.
     """
     path = Path(folder)
     recipe = read_recipe(path)
@@ -294,7 +303,7 @@ def load(folder: str | Path, data: Dataset | None = None) -> Run:
         method.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{path / 'model.safetensors'} does not fit {path / 'recipe.toml'}: {error}") from error
-    return Run(path, method.eval(), catalog, recipe, data)
+    return Run(path, method.to(get_device(device)).eval(), catalog, recipe, data)
 
 
 def _write(folder: Path, method: Method, catalog: Catalog, recipe: dict[str, Any]) -> None:

@@ -214,11 +214,18 @@ def test_a_training_told_to_stop_says_that_it_has_not_finished(saved, tmp_path):
     assert last.exists() and not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_two_processes_train_one_model(saved, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("sasrec", {}), ("mclrec", {"windows": "whole"}), ("mminforec", {"items": "id"})],
+    ids=["sasrec", "mclrec, by hand", "mminforec, not all of it used"],
+)
+def test_two_processes_train_one_model(saved, tmp_path, method, more):
     place, _, _ = saved
-    numbers = {**QUICK, "epochs": 3, "lr": 5e-3, "dropout": 0.1}
+    numbers = {**QUICK, "epochs": 3, "lr": 5e-3, "dropout": 0.1, **more}
+    numbers = {key: value for key, value in numbers.items() if key in methods.arguments(method)}
     script = tmp_path / "train.py"
-    script.write_text(TRAIN.replace("progress=False", "progress=False, device='cpu', devices=2"))
+    text = TRAIN.replace("progress=False", "progress=False, device='cpu', devices=2")
+    script.write_text(text.replace('"sasrec"', f'"{method}"'))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(recloom.__file__).parents[1])}
     command = [sys.executable, str(script), str(place / "data"), str(tmp_path / "run"), json.dumps(numbers), "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import lightning as L
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from recloom.data.batch import SequenceBatch, gather
+from recloom.data.catalog import Catalog
 from recloom.data.dataset import Dataset
-from recloom.data.windows import Windows, WindowsOf
+from recloom.data.windows import Windows, WindowsOf, whole
 from recloom.errors import InputError
 
 CHUNK = 16
@@ -130,6 +132,12 @@ def corrupted(data: Dataset, share: float, seed: int) -> NDArray[np.int32]:
     items = np.array(sequences.items)
     items[hit] = noise
     return items
+
+
+def training_catalog(data: Dataset, share: float, corrupt: float, seed: int) -> Catalog:
+    """The catalog of the data, whose `train_counts` are of what `SequenceData` trains on with these numbers."""
+    _, items = SequenceData(data, whole, length=1, share=share, corrupt=corrupt, draw_seed=seed).actions()
+    return replace(data.catalog, train_counts=np.bincount(items, minlength=data.catalog.n_rows))
 
 
 class SequenceData(L.LightningDataModule):

@@ -130,6 +130,8 @@ class Evaluator:
             )
         queries = queries.to(self.device, torch.float32)
         self._check(queries, "query")
+        if terms is not None:
+            self._check(terms, "seen-item term")
         length = float(torch.linalg.vector_norm(queries, dim=2).max())
         safe = length * self._longest_item < 1e38  # Cauchy-Schwarz: no product can leave the range of float32
         step = self._step

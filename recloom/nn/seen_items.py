@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recloom.errors import InputError
+
 SPREAD = 100.0
 """Standard deviation of the prior of the term that all seen items share; that of every other number is 1."""
 
@@ -84,15 +86,21 @@ class SeenItems(nn.Module):
             search.zero_grad()
             recency = F.embedding(since, numbers[3:, None])[:, 0]
             gaps = numbers[0] * own + numbers[1] + numbers[2] * again + recency - unseen
-            odds = torch.zeros(n_rows, dtype=torch.float64).index_add(0, rows, gaps.exp())
+            most = torch.zeros(n_rows, dtype=torch.float64).scatter_reduce(0, rows, gaps.detach(), "amax")
+            odds = (-most).exp().index_add(0, rows, (gaps - most[rows]).exp()).log() + most  # log(1 + sum exp)
             prior = 0.5 * ((numbers - start) / spread).square().sum()
-            value = (odds.log1p().sum() - gaps[hits].sum() + prior) / n_rows
+            value = (odds.sum() - gaps[hits].sum() + prior) / n_rows
             value.backward()
             return value
 
         with torch.enable_grad():
             search.step(loss)
         found = numbers.detach().float()
+        if not found.isfinite().all():
+            raise InputError(
+                "seen_items: no finite terms fit the scores of this method; its scores are too large or not finite. "
+                "Train it with a smaller lr, or leave seen_items out"
+            )
         self.share.copy_(found[0])
         for kept, value in ((self.seen, found[1]), (self.times, found[2]), (self.recency, found[3:])):
             kept.copy_(value * temperature)

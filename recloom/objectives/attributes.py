@@ -58,7 +58,8 @@ def attribute_cross_entropy(states: Tensor, table: Tensor, values: Tensor, offse
     if not len(states):
         return states.sum() * 0.0
     positive = F.embedding_bag(values, table, offsets, mode="sum", include_last_offset=True)
-    return _SoftplusSum.apply(states, table) - (states * positive).sum()
+    with torch.autocast(states.device.type, enabled=False):  # its products share one dtype, in mixed precision too
+        return _SoftplusSum.apply(states.to(table.dtype), table) - (states * positive).sum()
 
 
 def attribute_info_nce(states: Tensor, table: Tensor, values: Tensor, offsets: Tensor) -> Tensor:

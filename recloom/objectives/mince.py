@@ -40,7 +40,7 @@ class _Mince(torch.autograd.Function):
             columns = target + first
             right = logits.gather(1, columns)
             every = logits.logsumexp(1)
-            if single:
+            if single or not inside:
                 right = right - sought
             if inside:
                 losses[begin : begin + step], shares = every - right.logsumexp(1), right.softmax(1)

@@ -2,7 +2,7 @@
 
 Every loss takes states `(n, dim)` of supervised positions only, the item table `(n_items + 2, dim)`, targets
 `(n,)` and, where it samples, negatives: `(n, k)` of each row's own or `(k,)` shared by the batch.
-Every loss is a mean over the n targets.
+Every loss is a mean over the n targets. A negative that is its row's target is left out.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def _scores(states: Tensor, table: Tensor, items: Tensor) -> Tensor:
     return (states * vectors).sum(-1) if items.dim() == 1 else torch.einsum("nd,nkd->nk", states, vectors)
 
 
+def _wrong(targets: Tensor, negatives: Tensor) -> Tensor:
+    """Which negatives are not their row's target, `(n, k)`: those shared by a batch may be."""
+    return negatives != targets[:, None]
+
+
 def sampled_softmax(
     states: Tensor,
     table: Tensor,
@@ -40,7 +45,7 @@ def sampled_softmax(
     """Softmax of the target among itself and sampled items.
 
     Args:
-        negatives: `(n, k)` or `(1, k)`; a negative equal to its row's target is left out.
+        negatives: `(n, k)` or `(1, k)`.
         log_probabilities: `(n_items + 2,)` log of the chance that the sampler draws each item; it is taken
             from the negatives' logits together with `log k` (logQ correction). None leaves the logits as
             they are, as the literature does with uniform sampling. The target is never corrected: it
@@ -51,14 +56,14 @@ def sampled_softmax(
     bad = _scores(states, table, negatives) * scale
     if log_probabilities is not None:
         bad = bad - log_probabilities[negatives] - math.log(negatives.shape[1])
-    bad = bad.masked_fill(negatives == targets[:, None], -torch.inf)
+    bad = bad.masked_fill(~_wrong(targets, negatives), -torch.inf)
     return (torch.logsumexp(torch.cat([good, bad], 1), 1) - good[:, 0]).mean()
 
 
 def binary_cross_entropy(states: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
     """`-log sigma(target) - sum log(1 - sigma(negative))`, SASRec's own loss (Kang and McAuley 2018, section III.E)."""
     good, bad = _scores(states, table, targets), _scores(states, table, negatives)
-    return (F.softplus(-good) + F.softplus(bad).sum(-1)).mean()
+    return (F.softplus(-good) + (F.softplus(bad) * _wrong(targets, negatives)).sum(-1)).mean()
 
 
 def generalised_binary_cross_entropy(
@@ -77,13 +82,14 @@ def generalised_binary_cross_entropy(
     alpha = k / (len(table) - 3)
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
     good, bad = _scores(states, table, targets), _scores(states, table, negatives)
-    return ((beta * F.softplus(-good) + F.softplus(bad).sum(-1)) / (k + 1)).mean()
+    return ((beta * F.softplus(-good) + (F.softplus(bad) * _wrong(targets, negatives)).sum(-1)) / (k + 1)).mean()
 
 
 def bayesian_personalised_ranking(states: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
     """`-log sigma(target - negative)`, the mean over a row's negatives (Rendle et al. 2009)."""
     good, bad = _scores(states, table, targets), _scores(states, table, negatives)
-    return F.softplus(bad - good[:, None]).mean()
+    wrong = _wrong(targets, negatives)
+    return ((F.softplus(bad - good[:, None]) * wrong).sum(1) / wrong.sum(1).clamp(min=1)).mean()
 
 
 def lead(states: Tensor, table: Tensor, targets: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Sequence
@@ -35,6 +36,15 @@ from recloom.training.seen_items import fit_seen_items
 from recloom.training.stage import Stage
 
 
+def get_device(name: str) -> str:
+    """ "cpu" or "cuda" by name, "auto" for what there is; an `InputError` where it is not there."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device={name!r} is not known; choose 'auto', 'cpu' or 'cuda'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device='cuda' was asked for, but torch sees no CUDA device; `recloom doctor` shows why")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """How training runs; nothing here belongs to the method.
@@ -60,11 +70,7 @@ class TrainOptions:
     corrupt: float = 0.0
 
     def accelerator(self) -> str:
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise InputError(f"device={self.device!r} is not known; choose 'auto', 'cpu' or 'cuda'")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("device='cuda' was asked for, but torch sees no CUDA device; `recloom doctor` shows why")
-        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        return get_device(self.device)
 
 
 def fit(stages: Sequence[Stage], data: Dataset, folder: Path, options: TrainOptions, first: int = 0) -> Method:
@@ -83,8 +89,14 @@ def fit(stages: Sequence[Stage], data: Dataset, folder: Path, options: TrainOpti
             stage.method.load_state_dict(load_file(done))
         elif stage.epochs:
             _train(stage, index, data, folder / f"stage-{index}", options)
-            save_weights(stage.method, done)
+            if is_first_process():
+                save_weights(stage.method, done)
     return stages[-1].method.eval()
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one of several that writes."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def save_weights(method: Method, file: Path) -> None:
@@ -155,6 +167,7 @@ def _trainer(stage: Stage, folder: Path, callbacks: list[L.Callback], options: T
     return L.Trainer(
         accelerator=options.accelerator(),
         devices=options.devices,
+        strategy="auto" if options.devices == 1 else "ddp_find_unused_parameters_true",
         precision=options.precision,  # type: ignore[arg-type]
         max_epochs=stage.epochs,
         logger=logger,

@@ -14,6 +14,8 @@ def adam(lr: float = 1e-3, weight_decay: float = 0.0, betas: tuple[float, float]
     """Adam; `weight_decay` is the coupled L2 term of the published methods, added to the gradient."""
 
     def make(parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+        made = torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+        made._step_supports_amp_scaling = False  # scaled gradients can then be clipped
+        return made
 
     return make

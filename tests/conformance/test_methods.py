@@ -134,6 +134,13 @@ def test_same_seed_same_numbers(name, run, data):
         assert not torch.equal(scores(run, data), scores(other, data))
 
 
+def test_trains_in_mixed_precision(name, run, data):
+    if not trains(run):
+        pytest.skip("nothing is trained")
+    mixed = recloom.train(name, data, progress=False, mixed_precision=True, **numbers(name, epochs=1))
+    assert mixed.history.height == 1 and torch.isfinite(scores(mixed, data)).all()
+
+
 def test_stop_and_resume_equals_straight_through(name, run, data, tmp_path, monkeypatch):
     if not trains(run):
         pytest.skip("nothing to resume")

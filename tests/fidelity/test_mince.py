@@ -13,7 +13,7 @@ def reference(predictions, keys, targets, log_counts, groups, log_sought, scale,
     rows, offsets = torch.arange(len(targets)), log_counts[groups]
     offsets[rows, targets] = log_sought
     logits = scale * torch.einsum("rd,qkd->rqk", predictions, keys) + offsets[:, None]
-    right = logits[rows, :, targets] - (log_sought[:, None] if single else 0)
+    right = logits[rows, :, targets] - (log_sought[:, None] if single or not inside else 0)
     every = logits.flatten(1).logsumexp(1)
     return (every - (right.logsumexp(1) if inside else right.mean(1))).sum()
 

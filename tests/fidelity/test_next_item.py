@@ -114,14 +114,24 @@ def test_binary_losses_equal_the_loop(parts):
     beta = alpha * (0.75 * (1 - 1 / alpha) + 1 / alpha)
     for n in range(N):
         good = float(states[n] @ table[targets[n]])
-        bad = [float(states[n] @ table[j]) for j in negatives[n].tolist()]
+        bad = [float(states[n] @ table[j]) for j in negatives[n].tolist() if j != int(targets[n])]
         against = sum(math.log(1 - sigma(x)) for x in bad)
         bce -= math.log(sigma(good)) + against
         gbce -= (math.log(sigma(good) ** beta) + against) / (K + 1)
-        bpr -= sum(math.log(sigma(good - x)) for x in bad) / K
+        bpr -= sum(math.log(sigma(good - x)) for x in bad) / max(1, len(bad))
     assert binary_cross_entropy(states, table, targets, negatives).item() == pytest.approx(bce / N, rel=1e-9)
     assert generalised_binary_cross_entropy(states, table, targets, negatives).item() == pytest.approx(gbce / N)
     assert bayesian_personalised_ranking(states, table, targets, negatives).item() == pytest.approx(bpr / N)
+
+
+@pytest.mark.parametrize("loss", LOSSES[1:])
+def test_a_target_drawn_as_a_negative_is_not_pushed_down(parts, loss):
+    states, table, _, _ = parts
+    batch = SequenceBatch(torch.zeros(1, dtype=torch.int64), torch.tensor([[1]]), torch.tensor([[2]]))
+    objective = NextItem(loss, negatives=400, shared=True, sampler="popularity", counts=torch.eye(ITEMS + 2)[2])
+    given = states[:1, None].detach().requires_grad_()
+    objective(given, table.detach(), batch, torch.Generator().manual_seed(0)).backward()
+    assert float(given.grad[0, 0] @ table[2].detach()) <= 0
 
 
 def test_gbce_with_calibration_zero_is_bce_divided_by_its_terms(parts):

@@ -135,6 +135,17 @@ def test_the_fit_is_where_the_targets_are_most_likely_by_loops(known):
     assert numbers.grad.abs().max() < 1e-3
 
 
+def test_scores_of_any_size_get_finite_terms_and_those_that_are_not_finite_none(known):
+    _, data, method = known
+    module = SeenItems(5)
+    method.scores *= 1e5
+    fit_seen_items(method, module, data)
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+    one, zero = torch.ones(2), torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(InputError, match="no finite terms"):
+        module.fit(one * torch.nan, one, zero, zero, zero, one.bool(), temperature=1.0)
+
+
 def test_the_temperature_makes_new_targets_most_likely_by_loops(known):
     rows, data, method = known
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")]
 MinUser = Annotated[int, typer.Option(help="Users with fewer actions are removed.")]
 MinItem = Annotated[int, typer.Option(help="Items with fewer actions are removed, in turn with users.")]
-Split = Annotated[str, typer.Option(help="leave-one-out, or time: one cut for everybody.")]
+Split = Annotated[
+    str,
+    typer.Option(help="leave-one-out (training holds what others did later), or time: one cut for everybody."),
+]
 At = Annotated[str, typer.Option(help="With --split time: a share of the actions, a time or a date.")]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recloom.cli.options import Json
+from recloom.cli.options import Device, Json
 from recloom.cli.output import print_json, print_table, say
 from recloom.cli.values import parse_list, read_ids
 from recloom.errors import InputError
@@ -32,6 +32,7 @@ def recommend(
     cold: Annotated[
         bool, typer.Option("--cold", help="Also items without an action in training, by their attributes.")
     ] = False,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Recommend the next items for a history, a user of the data, or all of them.
@@ -51,7 +52,7 @@ def recommend(
         raise InputError("--all writes a file; name it with -o FILE.parquet")
     from recloom.run import load
 
-    found = load(run)
+    found = load(run, device=device)
     options: dict[str, Any] = {
         "filter_seen": not keep_seen,
         "allow": read_ids(allow),

@@ -97,6 +97,7 @@ def evaluate(
     insert_noise: Annotated[
         float, typer.Option("--insert-noise", min=0, max=1, help="Random items in each history, for each of its own.")
     ] = 0.0,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Rank the held-out items of every user; print the metrics with 95 % intervals over users.
@@ -113,7 +114,9 @@ def evaluate(
     edges = None if length_edges is None else parse_cutoffs(length_edges, "--length-edges")
     from recloom.run import load
 
-    found = load(run).evaluate(protocol, parse_cutoffs(k), split, data, any_data=any_data, insert_noise=insert_noise)
+    found = load(run, device=device).evaluate(
+        protocol, parse_cutoffs(k), split, data, any_data=any_data, insert_noise=insert_noise
+    )
     grouped = {}
     if groups or edges:
         lengths = found.by_length() if edges is None else found.by_length(edges)
