@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import tomli_w
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from recloom import methods
@@ -97,8 +98,8 @@ class Run:
         if not any_data:
             raise InputError(
                 f"{self.path} was trained on data with fingerprint {wanted['fingerprint']}, but "
-                f"{data.path or 'this data'} has {data.fingerprint}. Evaluate on the data of the run, or say "
-                f"any_data=True if you mean it."
+                f"{data.path or 'this data'} has {data.fingerprint}. Use the data of the run or train on these; "
+                f"to evaluate on others, say any_data=True (--any-data)."
             )
         if data.catalog.item_ids.tolist() != self.catalog.item_ids.tolist():
             raise InputError(
@@ -149,6 +150,8 @@ class Run:
         """The whole histories of users of the run's data, by id; of all of them if None."""
         data = self.data()
         offsets, items = data.sequences.offsets, data.sequences.items
+        if isinstance(users, (str, bytes)):
+            raise InputError(f"users is one {type(users).__name__}; give a list of ids, such as [{users!r}]")
         if users is None:
             return Histories(data.user_ids, items, offsets, numbers=np.arange(data.n_users))
         rows = np.array([data.user_index(user) for user in users], dtype=np.int64)
@@ -162,8 +165,14 @@ class Run:
         return self.recommender().similar(item, k)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the run to another folder: all that `load` needs."""
-        target = Path(folder)
+        """Write the run to another folder: all that `load` needs. An older run there is replaced.
+
+        Raises:
+            InputError: the folder holds something else.
+        """
+        target = Path(folder).expanduser()
+        if target.exists() and not (target / "recipe.toml").is_file() and (target.is_file() or any(target.iterdir())):
+            raise InputError(f"{target} is there and is no run; choose another folder, or delete it yourself")
         with folder_atomically(target) as temporary:
             _write(temporary, self.method, self.catalog, self.recipe)
             for file in self.path.glob("history-*.csv"):
@@ -214,7 +223,10 @@ def train(
         InputError: an unknown method, stage or argument, a folder that holds something else, or a start that does not
             fit.
     """
-    data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
+    if not isinstance(data, (Dataset, str, Path)):
+        raise InputError(f"data is a {type(data).__name__}; recloom.prepare(...) makes prepared data of a log")
+    data = data if isinstance(data, Dataset) else Dataset.load(data)
+    numbers = methods.with_none(method, numbers)
     options = TrainOptions(
         seed=seed,
         device=device,
@@ -226,8 +238,10 @@ def train(
         corrupt=corrupt,
     )
     options.accelerator()
-    if not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed={seed!r} must be a whole number, at least 0")
+    if not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise InputError(f"seed={seed!r} must be a whole number, at least 0 and below 2147483648")
+    if not isinstance(devices, int) or devices < 1:
+        raise InputError(f"devices={devices!r}: at least 1 is needed")
     if devices > 1 and out is None:
         raise InputError("devices > 1 starts several processes, which need one folder; give out=FOLDER")
     catalog = data.catalog if share == 1 and not corrupt else training_catalog(data, share, corrupt, seed)
@@ -254,18 +268,23 @@ def train(
         | ({"path": str(data.path.resolve())} if data.path else {}),
     }
     temporary = tempfile.TemporaryDirectory(prefix="recloom-run-") if out is None else None
-    path = Path(out) if temporary is None else Path(temporary.name)  # type: ignore[arg-type]
+    path = Path(out).expanduser() if temporary is None else Path(temporary.name)  # type: ignore[arg-type]
     if (path / "model.safetensors").exists():
         require_same(path, recipe)
+        shutil.rmtree(path / WORK, ignore_errors=True)
         return load(path, data)
-    before = None
-    if path.exists() and any(path.iterdir()):
+    begins = not path.exists() or all(file.name.startswith(".recipe.toml-") for file in path.iterdir())
+    if not begins:
         require_same(path, recipe)
-        before = read_recipe(path).get("environment")
-    recipe["environment"] = environment(before)
+    recipe["environment"] = environment(None if begins else read_recipe(path).get("environment"))
     write_atomically(path / "recipe.toml", lambda file: file.write_text(tomli_w.dumps(recipe)))
     catalog.save(path)
-    trained = fit(stages, data, path / WORK, options, first)
+    try:
+        trained = fit(stages, data, path / WORK, options, first)
+    except Exception:
+        if begins and not any((path / WORK).glob("*/*.ckpt")):
+            shutil.rmtree(path, ignore_errors=True)  # nothing was trained that could go on
+        raise
     if torch.distributed.is_initialized():
         torch.distributed.barrier()  # until no process reads what is removed below
     if is_first_process():
@@ -291,14 +310,19 @@ def load(folder: str | Path, data: Dataset | None = None, device: str = "cpu") -
     Raises:
         InputError: the folder is no finished run, or of a later format; there is no such device.
     """
-    path = Path(folder)
+    path = Path(folder).expanduser()
     recipe = read_recipe(path)
     if not (path / "model.safetensors").exists():
         raise InputError(f"{path} holds a run that has not finished; run the same `recloom train` again to continue it")
     catalog = Catalog.load(path)
     stages = methods.build(recipe["method"], catalog, **recipe["numbers"])
     method = chosen_stages(stages, recipe["training"].get("stage"), 0)[0][-1].method
-    weights = load_file(path / "model.safetensors")
+    try:
+        weights = load_file(path / "model.safetensors")
+    except SafetensorError as error:
+        raise InputError(
+            f"{path / 'model.safetensors'} is damaged: {error}; train again into another folder"
+        ) from error
     try:
         method.load_state_dict(weights)
     except RuntimeError as error:

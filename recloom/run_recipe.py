@@ -26,10 +26,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a run: {found}. Give a folder that `recloom train METHOD DATA -o FOLDER` made")
     try:
         recipe = tomllib.loads(file.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not readable as TOML: {error}") from error
     if recipe.get("format") != FORMAT:
         raise InputError(f"{file}: format {recipe.get('format')!r}, but this version reads {FORMAT}; upgrade recloom")
+    if missing := [name for name in ("method", "numbers", "training", "data") if name not in recipe]:
+        raise InputError(f"{file} is damaged: it has no {', '.join(missing)}; train again into another folder")
     return recipe
 
 

@@ -27,6 +27,9 @@ TRIALS, BEST = "trials.json", "best.toml"
 RANDOM_TRIALS = 8
 """Trials drawn at random before Optuna's sampler learns from them."""
 
+DRAWS = 100
+"""How often Optuna is asked for a setting that has not been tried."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -93,7 +96,8 @@ def tune(
 
     The first trial has the arguments given, or their defaults. Each trial trains on every data set and scores the mean
     of the metric that selects the weights on validation, as a share of the first trial's, so that data sets count
-    alike; the test part is not looked at. A trial whose arguments do not go together is noted and passed over.
+    alike; the test part is not looked at. A trial that fails, for arguments that do not go together or for want of
+    memory, is noted and passed over. No setting is tried twice: the search ends early where there is no other.
 
     Args:
         method: a name from `recloom.methods.METHODS` that trains.
@@ -129,18 +133,22 @@ def tune(
     with tempfile.TemporaryDirectory(prefix="recloom-tune-") if out is None else nullcontext(out) as place:
         folder = Path(place)
         done = _read(folder / TRIALS, json.loads(json.dumps(head)))
+        _write(folder, head, done)  # before anything is trained, so that another search finds the folder taken
         for number in range(len(done), trials):
             chosen = {} if number == 0 else _suggested(optuna, search, done, seed)
+            if chosen is None:
+                say(f"all {number} settings have been tried")
+                break
             work = folder / f"trial-{number}"
             tried = _tried(method, named, {**numbers, **chosen}, work, seed, device, progress)
             if number == 0 and tried["error"]:
                 shutil.rmtree(work, ignore_errors=True)
+                (folder / TRIALS).unlink()
                 raise InputError(f"the first trial, with the arguments given, fails: {tried['error']}")
             arguments = {key: head["numbers"][key] for key in search} | chosen
             first = done[0] if done else tried
             done.append({"trial": number, "arguments": arguments, **tried, "score": _score(tried, first)})
-            if out is not None:
-                _write(folder, head, done)
+            _write(folder, head, done)
             shutil.rmtree(work, ignore_errors=True)
             say(_line(done[-1]))
     return _tuning(head, done)
@@ -186,10 +194,11 @@ def _check(
     return metric, protocol
 
 
-def _suggested(optuna: Any, search: Search, done: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+def _suggested(optuna: Any, search: Search, done: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any] | None:
     """What Optuna would try next; it is told anew each time, so that a stopped search goes on to the same trials.
 
-    Trials that failed are left out, and those outside of what is searched, as the first one may be.
+    Trials that failed are left out, and those outside of what is searched, as the first one may be. None where
+    Optuna thinks of nothing that has not been tried.
     """
     kinds = {key: _distribution(optuna, choice) for key, choice in search.items()}
     sampler = optuna.samplers.TPESampler(seed=seed * 100_003 + len(done), n_startup_trials=RANDOM_TRIALS)
@@ -200,8 +209,13 @@ def _suggested(optuna: Any, search: Search, done: Sequence[Mapping[str, Any]], s
             study.add_trial(
                 optuna.trial.create_trial(params=dict(values), distributions=kinds, value=float(trial["score"]))
             )
-    asked = study.ask(kinds).params
-    return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in asked.items()}
+    before = [trial["arguments"] for trial in done]
+    for _ in range(DRAWS):
+        asked = study.ask(kinds).params
+        found = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in asked.items()}
+        if found not in before:
+            return found
+    return None
 
 
 def _distribution(optuna: Any, choice: Range | Sequence[Any]) -> Any:
@@ -234,8 +248,8 @@ def _tried(
             chosen = run.selected
             assert chosen is not None
             values[name], environment = chosen["value"], run.recipe["environment"]
-        except InputError as problem:
-            error = str(problem)
+        except (InputError, RuntimeError, MemoryError) as problem:  # torch's want of memory is a RuntimeError
+            error = str(problem).strip().split("\n")[0] or type(problem).__name__
             break
     seconds = round(time.perf_counter() - began, 1)
     return {"values": values, "seconds": seconds, "error": error, "environment": environment}
@@ -278,10 +292,12 @@ def _tuning(head: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> Tunin
 
 def _write(folder: Path, head: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:
     """All trials for a machine and for people, and the best as a recipe."""
-    tuning = _tuning(head, done)
     text = json.dumps({**head, "trials": list(done)}, indent=1) + "\n"
-    recipe = {"method": tuning.method, "numbers": without_none(tuning.best)}
     write_atomically(folder / TRIALS, lambda file: file.write_text(text))
+    if not done:
+        return
+    tuning = _tuning(head, done)
+    recipe = {"method": tuning.method, "numbers": without_none(tuning.best)}
     write_atomically(folder / "trials.md", lambda file: file.write_text(tuning.markdown()))
     write_atomically(folder / BEST, lambda file: file.write_text(tomli_w.dumps(recipe)))
 

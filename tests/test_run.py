@@ -200,7 +200,8 @@ def test_a_run_killed_at_any_moment_ends_at_the_same_numbers(saved, tmp_path):
         assert torch.equal(value, resumed.method.state_dict()[name]), name
 
 
-def test_a_training_told_to_stop_says_that_it_has_not_finished(saved, tmp_path):
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_told_to_stop_says_that_it_has_not_finished(saved, tmp_path, told, code):
     place, _, _ = saved
     numbers = [f"{key}={value}" for key, value in {**QUICK, "epochs": 400}.items()]
     command = [sys.executable, "-m", "recloom", "train", "sasrec", str(place / "data"), "-o", str(tmp_path / "run")]
@@ -208,9 +209,9 @@ def test_a_training_told_to_stop_says_that_it_has_not_finished(saved, tmp_path):
     last, until = tmp_path / "run" / "training" / "stage-0" / "last.ckpt", time.monotonic() + 120
     while not last.exists() and child.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
-    child.send_signal(signal.SIGTERM)
+    child.send_signal(told)
     _, said = child.communicate()
-    assert child.returncode == 143 and "the same command goes on" in said, said[-2000:]
+    assert child.returncode == code and "the same command goes on" in said, said[-2000:]
     assert last.exists() and not (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -232,7 +233,109 @@ def test_two_processes_train_one_model(saved, tmp_path, method, more):
     assert done.returncode == 0, done.stderr[-2000:]
     run = recloom.load(tmp_path / "run")
     assert run.history.height == 3
-    assert run.history["loss/total"][-1] < run.history["loss/total"][0]
+    assert run.history["loss/total"].is_finite().all()
+    assert method != "sasrec" or run.history["loss/total"][-1] < run.history["loss/total"][0]
+
+
+@pytest.mark.parametrize("numbers", [{"share": 1e-9}, {"heads": 3}, {"lr": 1e30, "epochs": 1}])
+def test_a_training_that_fails_leaves_nothing_in_the_way(saved, tmp_path, numbers):
+    _, data, _ = saved
+    with pytest.raises(InputError):
+        recloom.train("sasrec", data, out=tmp_path / "run", progress=False, **QUICK | numbers)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.safetensors", b"", "damaged"),
+        ("model.safetensors", b"half of it", "damaged"),
+        ("recipe.toml", b"format = 1\n", "no method, numbers, training, data"),
+        ("recipe.toml", b"\xff\xfe", "not readable"),
+    ],
+)
+def test_a_damaged_file_is_named(saved, tmp_path, file, content, message):
+    _, data, run = saved
+    folder = run.save(tmp_path / "copy")
+    (folder / file).write_bytes(content)
+    for use in (
+        lambda: recloom.load(folder),
+        lambda: recloom.train("sasrec", data, out=folder, progress=False, **QUICK),
+    ):
+        with pytest.raises(InputError, match=f"{file}.*{message}"):
+            use()
+
+
+def test_a_damaged_checkpoint_is_named(saved, tmp_path):
+    _, data, run = saved
+    stage = tmp_path / "run" / "training" / "stage-0"
+    stage.mkdir(parents=True)
+    (stage / "last.ckpt").write_bytes(b"")
+    (tmp_path / "run" / "recipe.toml").write_text((run.path / "recipe.toml").read_text())
+    with pytest.raises(InputError, match=r"last\.ckpt is damaged; delete it"):
+        recloom.train("sasrec", data, out=tmp_path / "run", progress=False, **QUICK)
+
+
+def test_a_run_is_saved_over_nothing_but_a_run(saved, tmp_path):
+    _, _, run = saved
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "one.txt").write_text("mine")
+    for taken in (tmp_path / "letters", tmp_path / "letters" / "one.txt"):
+        with pytest.raises(InputError, match="is no run"):
+            run.save(taken)
+    assert (tmp_path / "letters" / "one.txt").read_text() == "mine"
+    assert run.save(run.save(tmp_path / "run")) == tmp_path / "run"
+
+
+def test_a_tilde_is_the_home_folder(saved, tmp_path, monkeypatch):
+    _, data, _ = saved
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data.save("~/data")
+    recloom.train("pop", "~/data", out="~/run", progress=False)
+    assert recloom.load("~/run").save("~/copy") == tmp_path / "copy"
+
+
+def test_counts_are_of_what_is_trained_on(saved):
+    _, data, _ = saved
+    few = recloom.train("pop", data, progress=False)
+    assert (few.catalog.train_counts == data.catalog.train_counts).all()
+    run = recloom.train("sasrec", data, progress=False, share=0.02, corrupt=0.0, **QUICK)
+    counts = run.catalog.train_counts
+    assert 0 < counts.sum() < 0.1 * data.catalog.train_counts.sum() and (counts <= data.catalog.train_counts).all()
+
+
+def test_one_user_is_no_list_of_users(saved):
+    _, _, run = saved
+    with pytest.raises(InputError, match=r"users is one str; give a list of ids, such as \['42'\]"):
+        run.recommend(users="42")
+
+
+def test_a_log_is_no_prepared_data(saved, tmp_path, make_cycle_log):
+    with pytest.raises(InputError, match=r"DataFrame; recloom\.prepare"):
+        recloom.train("pop", make_cycle_log())
+    make_cycle_log().write_csv(tmp_path / "log.csv")
+    with pytest.raises(InputError, match="is a file, no prepared data; `recloom prepare"):
+        recloom.train("pop", tmp_path / "log.csv")
+
+
+def test_none_can_be_written_where_an_argument_may_be_none(saved):
+    _, data, _ = saved
+    run = recloom.train("sasrec", data, progress=False, **{**QUICK, "batch_size": "none", "attention_dropout": "none"})
+    assert "batch_size" not in run.recipe["numbers"] and run.method.backbone.encoder.blocks[0].attention.dropout == 0.5
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        *({"lr": float("nan")}, {"weight_decay": float("inf")}, {"inner": "foo"}, {"inner": 0}, {"lr": None}),
+        *({"loss": "gbce", "calibration": 5.0}, {"devices": 0}, {"seed": 2**40}),
+    ],
+)
+def test_impossible_numbers_are_refused_before_training(saved, tmp_path, numbers):
+    _, data, _ = saved
+    with pytest.raises(InputError, match=list(numbers)[-1]):
+        recloom.train("sasrec", data, out=tmp_path / "run", progress=False, **QUICK | numbers)
+    assert not (tmp_path / "run").exists()
 
 
 def test_files_of_others_are_left_alone(saved, tmp_path):

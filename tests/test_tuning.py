@@ -67,6 +67,32 @@ def test_data_sets_count_alike_and_what_does_not_go_together_is_passed_over(cycl
     assert found.best["heads"] == 2 and "heads=3" in found.markdown()
 
 
+def test_a_search_that_stops_in_its_first_trial_has_taken_its_folder(cycle, tmp_path, monkeypatch):
+    def killed(*arguments, **numbers):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(tuning, "train", killed)
+        recloom.tune("sasrec", cycle, {"dim": [8, 16]}, trials=2, out=tmp_path, progress=False, epochs=1)
+    with pytest.raises(InputError, match="another search"):
+        recloom.tune("sasrec", cycle, {"dim": [8, 16]}, trials=2, out=tmp_path, progress=False, epochs=2)
+    assert recloom.tune("sasrec", cycle, {"dim": [8, 16]}, trials=1, out=tmp_path, progress=False, epochs=1).best
+
+
+def test_no_setting_is_tried_twice_and_want_of_memory_is_passed_over(cycle, monkeypatch):
+    def trained(*arguments, dim=64, **numbers):
+        if dim == 16:
+            raise RuntimeError("can't allocate memory\nand a trace")
+        return recloom.run.train(*arguments, dim=dim, **numbers)
+
+    monkeypatch.setattr(tuning, "train", trained)
+    lines = []
+    numbers = {"progress": False, "epochs": 1, "length": 10}
+    found = recloom.tune("sasrec", cycle, {"dim": [8, 16, 64]}, trials=9, say=lines.append, **numbers)
+    assert sorted(found.trials["dim"]) == [8, 16, 64] and lines[-1] == "all 3 settings have been tried"
+    assert found.trials.filter(dim=16)["error"].to_list() == ["can't allocate memory"]
+
+
 @pytest.mark.parametrize(
     ("method", "search", "numbers", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,21 +29,32 @@ public.command("list")(data.list_public)
 public.command("get")(data.get_public)
 app.add_typer(public)
 
+STOPPED = {128 + signal.SIGTERM: "SIGTERM", 128 + signal.SIGINT: "Ctrl-C"}
+"""Exit codes of commands that were told to stop."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 if it worked, 2 with one message on bad input; other errors keep their traceback."""
+    """Run one command and exit: 0 if it worked, 2 with one message on bad input or a file that cannot be used.
+
+    Other errors keep their traceback.
+    """
     try:
         app(args=None if arguments is None else list(arguments), prog_name="recloom")
     except InputError as error:
         print(f"recloom: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"recloom: {error.filename}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
     except SystemExit as stop:
-        if stop.code == 128 + signal.SIGTERM:
-            print("recloom: stopped by SIGTERM; the same command goes on", file=sys.stderr)
+        if stop.code in STOPPED:
+            print(f"recloom: stopped by {STOPPED[stop.code]}; the same command goes on", file=sys.stderr)
         raise
-    except KeyboardInterrupt:
-        print("recloom: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 __all__ = ["app", "main"]

@@ -124,8 +124,13 @@ def read_ids(file: Path | None) -> list[Any] | None:
 
     if not file.is_file():
         raise InputError(f"{file}: no such file; it should hold one item id a line, or a column item_id")
+    if file.suffix.lower() in (".json", ".jsonl", ".gz", ".zip", ".xlsx", ".npy"):
+        raise InputError(f"{file}: give the ids as text, one a line, or as a column item_id of CSV, TSV or Parquet")
     if file.suffix.lower() not in (".csv", ".tsv", ".parquet"):
-        return [line.strip() for line in file.read_text().splitlines() if line.strip()]
+        try:
+            return [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise InputError(f"{file}: not readable as UTF-8 text: {error}") from error
     try:
         if file.suffix.lower() == ".parquet":
             frame = pl.read_parquet(file)
@@ -144,7 +149,7 @@ def read_numbers(recipe: Path, method: str) -> dict[str, Any]:
         content = tomllib.loads(recipe.read_text())
     except OSError as error:
         raise InputError(f"{recipe}: recipe not readable: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{recipe}: not readable as TOML: {error}") from error
     if content.get("method") != method:
         raise InputError(f"{recipe} is a recipe of {content.get('method')!r}, not of {method!r}")

@@ -187,7 +187,11 @@ class Dataset:
         Raises:
             InputError: the folder is missing or no prepared data, or a file in it is missing or damaged.
         """
-        path = Path(folder)
+        path = Path(folder).expanduser()
+        if path.is_file():
+            raise InputError(
+                f"{path} is a file, no prepared data; `recloom prepare {path} -o DATA` makes some of a log"
+            )
         if not path.is_dir():
             raise InputError(f"there is no folder {path}; `recloom prepare LOG -o {path}` makes one")
         if not (path / DATA).is_file():

@@ -37,8 +37,8 @@ class Transformer(Encoder):
         input_norm: normalise the embedded input ("bert" alone has such a norm).
         inner_dropout: rate within the feed-forward of "bert"; see `BertBlock`.
         eps: added to the variance in the norms of "bert".
-        average_share: of each block, what moving averages of the row count beside attention; 0 for none, 1 for nothing
-            else. See `AttentionAndAverage`.
+        average_share: of each block, what moving averages of the row count beside attention; 0 for none. See
+            `AttentionAndAverage`.
         std: standard deviation of the initial weights; biases start at 0.
     """
 

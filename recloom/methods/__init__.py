@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +80,8 @@ METHODS: dict[str, Callable[..., list[Stage]]] = {
 
 
 AT_LEAST_ONE = {
-    *("dim", "hidden", "layers", "heads", "length", "negatives", "targets", "recent", "copies", "steps", "intents"),
-    *("horizontal", "vertical", "batch_size", "pretrain_batch_size", "patience"),
+    *("dim", "hidden", "inner", "layers", "heads", "length", "negatives", "targets", "recent", "copies", "steps"),
+    *("intents", "horizontal", "vertical", "batch_size", "pretrain_batch_size", "patience"),
 }
 AT_LEAST_ZERO = {"epochs", "pretrain_epochs", "weight_decay", "regularisation", "slots", "others", "alpha"}
 ABOVE_ZERO = {"lr", "ridge"}
@@ -101,6 +103,18 @@ def arguments(name: str) -> dict[str, Any]:
     return {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
+def with_none(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers with "none" as None, where an argument may be none: command lines have no other word for it."""
+    optional = {key for key, wanted in _kinds(name).items() if "None" in wanted}
+    return {key: None if value == "none" and key in optional else value for key, value in numbers.items()}
+
+
+def _kinds(name: str) -> dict[str, set[str]]:
+    """The types of a method's arguments, such as {"int", "None"}."""
+    parameters = inspect.signature(get_build(name)).parameters
+    return {key: set(str(p.annotation).split(" | ")) for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
 def with_defaults(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments of a method's `build`: those given, else those of the preset given, else their defaults."""
     return {**arguments(name), **preset_of(get_build(name), numbers.get("preset")), **numbers}
@@ -108,16 +122,15 @@ def with_defaults(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
     """Build a method's stages; an unknown argument is an `InputError` that names it and its nearest relative."""
-    known = arguments(name)
+    known, kinds = arguments(name), _kinds(name)
     for key, value in numbers.items():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise InputError(f"{name} has no argument {key!r}; {hint}It has {', '.join(known) or 'none'}")
-        default = known[key]
-        if isinstance(default, (bool, int, float, str)) and not _fits(value, default):
-            wanted = type(default).__name__
-            raise InputError(f"{name}: {key}={value!r} should be a {wanted}, like its default {default!r}")
+        if not _fits(value, kinds[key]):
+            wanted = " or ".join(sorted(kinds[key] - {"None"})) + (" or none" if "None" in kinds[key] else "")
+            raise InputError(f"{name}: {key}={value!r} should be a {wanted}, like its default {known[key]!r}")
         _check_range(name, key, value)
     stages = get_build(name)(catalog, **numbers)
     for stage in stages:
@@ -129,6 +142,8 @@ def _check_range(name: str, key: str, value: Any) -> None:
     """What an argument of this name must keep in any method; each checks for itself what else it asks."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
+    if not math.isfinite(value):
+        raise InputError(f"{name}: {key}={value} is no finite number")
     if key in AT_LEAST_ONE and value < 1:
         raise InputError(f"{name}: {key}={value}: at least 1 is needed")
     if key.endswith("dropout") and not 0 <= value < 1:
@@ -139,10 +154,12 @@ def _check_range(name: str, key: str, value: Any) -> None:
         raise InputError(f"{name}: {key}={value} must be above 0")
 
 
-def _fits(value: Any, default: Any) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    return isinstance(value, (int, float)) if isinstance(default, float) else isinstance(value, type(default))
+def _fits(value: Any, kinds: set[str]) -> bool:
+    """Whether a value is of one of the types; whole numbers are floats too, truth values are no numbers."""
+    if value is None or isinstance(value, bool):
+        return ("None" if value is None else "bool") in kinds
+    found = "int" if isinstance(value, Integral) else "float" if isinstance(value, Real) else type(value).__name__
+    return found in kinds or (found == "int" and "float" in kinds)
 
 
 def explain(name: str) -> str:

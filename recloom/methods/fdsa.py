@@ -34,7 +34,7 @@ def make_backbone(
     heads: int = 2,
     length: int = 50,
     dropout: float = 0.5,
-    attention_dropout: float = 0.0,
+    attention_dropout: float | None = 0.0,
     activation: str | None = None,
     positions: str = "from_start",
     pooling: str = "attention",

@@ -35,7 +35,7 @@ def make_backbone(
     heads: int = 2,
     length: int = 50,
     dropout: float = 0.5,
-    attention_dropout: float = 0.5,
+    attention_dropout: float | None = 0.5,
     positions: str = "from_end",
     average_share: float = 0.7,
     attributes: bool = True,

@@ -233,7 +233,7 @@ def build(
     heads: int = 2,
     length: int = 50,
     dropout: float = 0.5,
-    attention_dropout: float = 0.5,
+    attention_dropout: float | None = 0.5,
     activation: str = "gelu",
     positions: str = "from_end",
     aap_weight: float = 0.2,

@@ -33,7 +33,7 @@ def make_backbone(
     heads: int = 2,
     length: int = 50,
     dropout: float = 0.5,
-    attention_dropout: float = 0.0,
+    attention_dropout: float | None = 0.0,
     block: str = "bert",
     inner: int | None = None,
     activation: str | None = None,

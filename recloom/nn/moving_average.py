@@ -61,9 +61,11 @@ class AttentionAndAverage(nn.Module):
         self.attention, self.average, self.share = attention, average, share
 
     def forward(self, asking: Tensor, read: Tensor, valid: Tensor, causal: bool) -> Tensor:
-        attended = self.attention(asking, read, valid, causal)
-        return torch.lerp(attended, self.average(read, valid, causal), self.share)
+        return self._mixed(self.attention(asking, read, valid, causal), self.average(read, valid, causal))
 
     def at(self, asking: Tensor, read: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
         attended = self.attention.at(asking, read, valid, causal, places)
-        return torch.lerp(attended, self.average.at(read, valid, causal, places), self.share)
+        return self._mixed(attended, self.average.at(read, valid, causal, places))
+
+    def _mixed(self, attended: Tensor, averaged: Tensor) -> Tensor:
+        return torch.lerp(attended.to(averaged.dtype), averaged, self.share)  # autocast gives them two types

@@ -144,6 +144,8 @@ class NextItem:
             raise InputError(f"negatives={self.negatives}: a sampled loss needs at least 1")
         if self.temperature <= 0:
             raise InputError(f"temperature={self.temperature} must be above 0")
+        if not 0 <= self.calibration <= 1:
+            raise InputError(f"calibration={self.calibration} must lie in 0..1")
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1")
         if self.label_smoothing and self.loss != "softmax":

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recloom.data.catalog import Catalog
+from recloom.data.times import read_times
 from recloom.errors import InputError
 
 FLAT = "histories is one flat list of ids (it holds {found!r}); give a list of histories, such as [[{found!r}, ...]]"
@@ -138,6 +139,9 @@ def _from_frame(frame: nw.DataFrame[Any] | nw.LazyFrame[Any], catalog: Catalog) 
     for name in ("user_id", "timestamp") if timed else ("user_id",):
         if nulls := table[name].null_count():
             raise InputError(f"histories: column {name!r} holds {nulls} nulls; drop or fill these rows")
+    if timed and len(table):
+        order = read_times(table["timestamp"], lambda row: row + 1, "timestamp").order
+        table = table.with_columns(timestamp=pl.Series(order))
     item = pl.col("item_id").sort_by("timestamp", maintain_order=True) if timed else pl.col("item_id")
     grouped = table.group_by("user_id", maintain_order=True).agg(item)
     offsets = np.zeros(len(grouped) + 1, dtype=np.int64)

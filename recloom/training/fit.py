@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,8 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
         callbacks.append(ProgressBar(stage.name, stage.monitor))
     callbacks.append(Checkpoint(filename="last", **every_epoch))  # behind the best, whose state it holds
     last = folder / "last.ckpt"
+    if last.exists() and not zipfile.is_zipfile(last):
+        raise InputError(f"{last} is damaged; delete it, and this stage begins anew")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         try:
@@ -149,6 +152,9 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
             )
         except SIGTERMException as stop:  # which Lightning lets end in exit code 0, as if all were done
             raise SystemExit(128 + signal.SIGTERM) from stop
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C, after which it leaves SIGINT unheard
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from stop
     if best is not None and best.best_model_path:
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         stage.method.load_state_dict(kept["state_dict"])

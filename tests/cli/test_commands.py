@@ -376,6 +376,10 @@ def test_public_data(call, tmp_path):
         (["recommend", "{}/run", "--all"], "-o"),
         (["recommend", "{}/run", "--user", "nobody"], "nobody"),
         (["recommend", "{}/run", "--history", "1", "--deny", "{}/no.txt"], "no.txt"),
+        (["recommend", "{}/run", "--history", "1", "--deny", "{}/no.json"], "no.json"),
+        (["recommend", "{}/run", "--history", "1", "-o", "{}/x"], "ends in .parquet"),
+        (["train", "pop", "{}/data", "-o", "{}/log.csv/x"], "log.csv"),
+        (["train", "pop", "{}/log.csv", "-o", "{}/x"], "recloom prepare"),
         (["similar", "{}/run", "nothing"], "nothing"),
         (["compare", "{}/data", "--methods", ""], "--methods"),
         (["tune", "sasrec", "{}/data", "--search", "dropout"], "dropout=0.1..0.6"),
@@ -401,6 +405,16 @@ def test_bad_input_is_exit_2_and_one_message(call, place, arguments, message):
     assert message in err
     assert not out and "Traceback" not in err
     assert not (place / "x").exists()
+
+
+def test_files_of_ids_may_begin_with_a_byte_order_mark(call, place, tmp_path):
+    arguments = ["recommend", place / "run", "--history", "1", "-k", "1", "--json"]
+    (first,) = json.loads(call(*arguments)[1])
+    for encoding, wanted in (("utf-8-sig", 0), ("utf-16", 2)):
+        (tmp_path / "deny.txt").write_text(f"{first['item_id']}\n", encoding)
+        code, out, err = call(*arguments, "--deny", tmp_path / "deny.txt")
+        assert code == wanted and (code == 0 or "not readable as UTF-8" in err)
+        assert code or json.loads(out)[0]["item_id"] != first["item_id"]
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):

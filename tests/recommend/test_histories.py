@@ -62,6 +62,12 @@ def test_unknown_items_leave_no_gap(catalog):
         lambda frame: frame.with_columns(pl.col("item_id").cast(pl.String)),
         lambda frame: frame.with_columns(pl.col("item_id").cast(pl.Float64)),
         lambda frame: frame.with_columns(pl.from_epoch("timestamp")),
+        lambda frame: frame.with_columns((10 ** pl.col("timestamp")).cast(pl.String)),
+        lambda frame: frame.with_columns(
+            pl.col("timestamp").replace_strict(
+                {1: "2024-05-01T23:30:00+09:00", 2: "2024-05-01T20:30:00Z", 3: "2024-05-01T17:30:00-05:00"}
+            )
+        ),
     ],
 )
 def test_frames(convert, catalog):
@@ -97,6 +103,7 @@ def test_an_empty_frame(catalog):
         ("a,b", "histories is a str"),
         ({"anna": [10]}, "histories is a dict"),
         (5, "histories is a int"),
+        (FRAME.with_columns(timestamp=pl.lit("5/1/2024")), "row 1, column 'timestamp': '5/1/2024' is no time.*ISO"),
         (FRAME.rename({"item_id": "product"}), "no column 'item_id'; it has user_id, product, timestamp"),
         (FRAME.with_columns(user_id=pl.lit(None)), "column 'user_id' holds 6 nulls"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,7 +88,7 @@ def _show(data: Dataset, as_json: bool, out: Path) -> None:
     print_table([row for row in _facts(data.report) if row["value"] != "0"], "Read (what is 0 is left out)")
     typer.echo()
     print_table(_facts(data.describe()), "Prepared")
-    say(f"\nThe data are in {out}. Next: recloom train sasrec {out} -o RUN")
+    say(f"\nThe data are in {out}. Next: recloom train sasrec {quote(str(out))} -o RUN")
 
 
 def _facts(facts: dict[str, Any], above: str = "") -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ def recommend(
     allow: Annotated[Path | None, typer.Option(help="File of the only item ids allowed.")] = None,
     deny: Annotated[Path | None, typer.Option(help="File of item ids never to recommend.")] = None,
     cold: Annotated[
-        bool, typer.Option("--cold", help="Also items without an action in training, by their attributes.")
+        bool, typer.Option("--cold", help="Also items of the data without an action in training, by their attributes.")
     ] = False,
     device: Device = "cpu",
     as_json: Json = False,
@@ -50,6 +50,8 @@ def recommend(
         raise InputError("give one of --history, --user or --all")
     if everybody and out is None:
         raise InputError("--all writes a file; name it with -o FILE.parquet")
+    if out is not None and out.suffix != ".parquet":
+        raise InputError(f"-o {out}: the file is written as Parquet; give it a name that ends in .parquet")
     from recloom.run import load
 
     found = load(run, device=device)

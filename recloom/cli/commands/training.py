@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -76,9 +77,9 @@ def train(
     )
     history = run.history
     say(f"{method}: {history.height} epochs" if history.height else f"{method}: ready, nothing to train")
-    onward = f"recloom evaluate {out}"
+    onward = f"recloom evaluate {quote(str(out))}"
     if stage == "pretrain":
-        onward = f"recloom train {method} {data} -o RUN --from {out} (and the same arguments)"
+        onward = f"recloom train {method} {quote(str(data))} -o RUN --from {quote(str(out))} (and the same arguments)"
     say(f"The run is in {out}. Next: {onward}")
 
 
