@@ -121,7 +121,7 @@ def compare(
     seeds: int = 3,
     protocol: str = "full-mask",
     k: Sequence[int] = (5, 10, 20),
-    metric: str = "NDCG@10",
+    metric: str | None = None,
     baseline: str | Sequence[str] | None = None,
     numbers: Mapping[str, Mapping[str, Any]] | None = None,
     vary: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
@@ -138,7 +138,8 @@ def compare(
         methods: names from `recloom.methods.METHODS`, or "all" that the data allow. Methods that only count are built
             once.
         seeds: seeds 1..n of every method that trains.
-        metric: sorts the table and is tested; any metric that is a mean over users.
+        metric: sorts the table and is tested; any metric that is a mean over users. NDCG@10 if None, or at the largest
+            cut-off where 10 is none.
         baseline: what the tests are against, one or several; the first of the methods if None.
         numbers: arguments by method, such as `{"sasrec": {"dim": 128}}`.
         vary: values of arguments by method, such as `{"sasrec": {"dim": [32, 64]}}`; each of them, or each combination,
@@ -162,6 +163,7 @@ def compare(
         if name not in names:
             raise InputError(f"baseline={name!r} is not compared; choose one of {', '.join(names)}")
     offered = _offered(data, protocol, k)
+    metric = metric or f"NDCG@{10 if 10 in k else max(k)}"
     if metric not in offered:
         raise InputError(
             f"metric={metric!r} cannot be compared under {protocol} with these data; choose one of {', '.join(offered)}"

@@ -116,6 +116,12 @@ def parse_seeds(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def require_parquet(file: Path | None, option: str) -> None:
+    """Refuse a name that would make people take a Parquet file for another kind, or write over one."""
+    if file is not None and file.suffix != ".parquet":
+        raise InputError(f"{option} {file}: the file is written as Parquet; give it a name that ends in .parquet")
+
+
 def read_ids(file: Path | None) -> list[Any] | None:
     """Item ids of a file: one a line, or the column `item_id` of a CSV, TSV or Parquet file."""
     if file is None:

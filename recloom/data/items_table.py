@@ -45,7 +45,7 @@ def read_items(
 
     Args:
         source: as in `read_log`.
-        item: the column of ids.
+        item: the column of ids; "item_id" where there is no such column, as a log may have another name for it.
         attributes: columns of lists, or of single values; text with `|` between values is a list. Values of several
             columns are written `column=value`, so that they stay apart. None: those of `attributes`, `genres`,
             `categories`, `category` and `brand` that exist; an empty list: none.
@@ -56,6 +56,7 @@ def read_items(
     """
     opened = open_source(source, "items")
     existing = opened.columns
+    item = "item_id" if item not in existing and "item_id" in existing else item
     if isinstance(attributes, str):
         attributes = [attributes]
     chosen = [name for name in DEFAULT_ATTRIBUTES if name in existing] if attributes is None else list(attributes)

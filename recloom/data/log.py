@@ -53,9 +53,10 @@ def read_log(
 ) -> Log:
     """Read, check and filter a log of actions.
 
-    Rows with a null are dropped, then (by option) rows equal to an earlier one in user, item and time, then users and
-    items with too few actions, until none is left. Users and items are numbered by their sorted ids, so that equal
-    logs give equal results from every source. DuckDB and Spark do all this filtering themselves.
+    Rows with a null (in CSV and TSV also NaN, nan, null and NULL) are dropped, then (by option) rows equal to an
+    earlier one in user, item and time, then users and items with too few actions, until none is left. Users and items
+    are numbered by their sorted ids, so that equal logs give equal results from every source. DuckDB and Spark do all
+    this filtering themselves.
 
     Args:
         source: a CSV, TSV or Parquet file, a pattern (`days/*.parquet`) or a folder of such files; a pandas, Polars

@@ -20,6 +20,9 @@ Frame = nw.DataFrame[Any] | nw.LazyFrame[Any]
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = (".parquet", ".pq")
 PACKED = (".gz", ".zst")
+NULLS = ["NaN", "nan", "null", "NULL"]
+"""What programs write for a missing value into CSV and TSV, beside nothing."""
+
 KINDS = "CSV (.csv), TSV (.tsv) and Parquet (.parquet) are read, CSV and TSV also as .gz"
 
 
@@ -137,7 +140,7 @@ def _open_files(path: str) -> Source:
         if kind == "parquet":
             lazy = pl.scan_parquet(files)
         else:
-            lazy = pl.scan_csv(files, separator=_separator(files[0], kind), infer_schema=False)
+            lazy = pl.scan_csv(files, separator=_separator(files[0], kind), infer_schema=False, null_values=NULLS)
         lazy.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path} cannot be read as {kind[:1].upper() + kind[1:]}: {_first_line(error)}") from error

@@ -17,6 +17,8 @@ from recloom.evaluation.metrics import coverage, hit_rate, list_distance, mean_p
 if TYPE_CHECKING:
     import polars as pl
 
+    from recloom.data.dataset import Dataset
+
 Floats = NDArray[np.float64]
 
 
@@ -146,8 +148,11 @@ class Evaluation:
         """Metrics by the training actions of the target; arguments and columns as for `by_length`."""
         return self._by(self.target_counts, groups, k)
 
-    def per_user(self) -> pl.DataFrame:
-        """One row per user: user, target (indices), rank, history_length, target_count and every metric."""
+    def per_user(self, data: Dataset | None = None) -> pl.DataFrame:
+        """One row per user: user, target (indices), rank, history_length, target_count and every metric.
+
+        With the data, `user_id` and `item_id` of the log stand in place of the indices.
+        """
         import polars as pl
 
         columns = {
@@ -157,7 +162,11 @@ class Evaluation:
             "history_length": self.history_lengths,
             "target_count": self.target_counts,
         }
-        return pl.DataFrame({**columns, **self.values()})
+        table = pl.DataFrame({**columns, **self.values()})
+        if data is None:
+            return table
+        ids = {"user_id": data.user_ids[self.users].tolist(), "item_id": data.catalog.decode(self.targets)}
+        return pl.DataFrame(ids).hstack(table.drop("user", "target"))
 
     def to_dict(self, intervals: bool = True) -> dict[str, Any]:
         """Everything that is not per user, in types that JSON knows."""

@@ -407,6 +407,22 @@ def test_bad_input_is_exit_2_and_one_message(call, place, arguments, message):
     assert not (place / "x").exists()
 
 
+def test_every_user_s_rank_is_written_by_id(call, place, shop, tmp_path):
+    code, out, _ = call("evaluate", place / "run", "--per-user", tmp_path / "ranks.parquet", "--json")
+    table, found = pl.read_parquet(tmp_path / "ranks.parquet"), json.loads(out)
+    assert code == 0 and table.height == found["users"] and table["HR@10"].mean() == found["metrics"]["HR@10"]
+    last = shop.log.sort("timestamp").group_by("user_id", maintain_order=True).last()
+    joined = table.with_columns(pl.col("user_id").cast(last["user_id"].dtype)).join(last, on="user_id")
+    assert (joined["item_id"] == joined["item_id_right"].cast(joined["item_id"].dtype)).all()
+    code, _, err = call("evaluate", place / "run", "--per-user", tmp_path / "ranks.csv")
+    assert code == 2 and "ends in .parquet" in err
+
+
+def test_without_ten_among_the_cut_offs_the_largest_is_compared(call, place):
+    code, out, _ = call("compare", place / "data", "--methods", "pop,repeat-recent", "-k", "3,5", "--json")
+    assert code == 0 and json.loads(out)["metric"] == "NDCG@5"
+
+
 def test_files_of_ids_may_begin_with_a_byte_order_mark(call, place, tmp_path):
     arguments = ["recommend", place / "run", "--history", "1", "-k", "1", "--json"]
     (first,) = json.loads(call(*arguments)[1])

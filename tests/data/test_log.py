@@ -312,6 +312,14 @@ def test_duplicates_are_rows_equal_in_user_item_and_time():
         read_log(frame, time=None, duplicates="drop")
 
 
+def test_what_programs_write_for_a_missing_value_in_text_is_one(tmp_path):
+    rows = ["NaN,a,1", "u,null,2", "u,b,NULL", "nan,b,3", "u,Nan,4", ",c,5", "v,b,6"]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
+    log = read_log(tmp_path / "log.csv", min_user=0, min_item=0)
+    assert log.report["nulls_dropped"] == {"rows": 5, "user_id": 3, "item_id": 1, "timestamp": 1}
+    assert list(log.item_ids) == ["Nan", "b"] and list(log.user_ids) == ["u", "v"]
+
+
 def test_nulls_are_counted_by_column_and_nan_is_one(tmp_path):
     frame = small(user_id=[1, None, 2, 2, 3, 3], timestamp=[1.0, None, float("nan"), 4.0, 5.0, 6.0])
     frame.write_csv(tmp_path / "log.csv")

@@ -30,7 +30,9 @@ def compare(
     seeds: Annotated[int, typer.Option(help="How many seeds each method that learns is trained with.")] = 3,
     protocol: Protocol = "full-mask",
     k: Cutoffs = "5,10,20",
-    metric: Annotated[str, typer.Option(help="What sorts the table and is tested.")] = "NDCG@10",
+    metric: Annotated[
+        str | None, typer.Option(help="What sorts the table and is tested; NDCG@10, or at the largest cut-off.")
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="What the tests are against, several by commas; else the first method.")
     ] = None,
@@ -83,13 +85,13 @@ def compare(
     if as_json:
         print_json(found.to_dict())
         return
-    rows = [_leader(row, metric) for row in found.leaderboard.to_dicts()]
+    rows = [_leader(row, found.metric) for row in found.leaderboard.to_dicts()]
     print_table(rows, f"Test part, {protocol}: mean ± standard deviation over seeds [95 % interval over users]")
     if found.tests.height:
         typer.echo()
         print_table(
             [_tested(row) for row in found.tests.to_dicts()],
-            f"Paired tests of {metric} over users, p with Holm's correction",
+            f"Paired tests of {found.metric} over users, p with Holm's correction",
         )
 
 

@@ -12,7 +12,7 @@ import typer
 
 from recloom.cli.options import Device, Json
 from recloom.cli.output import print_json, print_table, say
-from recloom.cli.values import parse_list, read_ids
+from recloom.cli.values import parse_list, read_ids, require_parquet
 from recloom.errors import InputError
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a trained run.")]
@@ -50,8 +50,7 @@ def recommend(
         raise InputError("give one of --history, --user or --all")
     if everybody and out is None:
         raise InputError("--all writes a file; name it with -o FILE.parquet")
-    if out is not None and out.suffix != ".parquet":
-        raise InputError(f"-o {out}: the file is written as Parquet; give it a name that ends in .parquet")
+    require_parquet(out, "-o")
     from recloom.run import load
 
     found = load(run, device=device)

@@ -10,7 +10,15 @@ import typer
 
 from recloom.cli.options import Cutoffs, Device, Json, Protocol
 from recloom.cli.output import print_json, print_table, say
-from recloom.cli.values import parse_cutoffs, parse_list, parse_numbers, parse_seeds, read_numbers, with_options
+from recloom.cli.values import (
+    parse_cutoffs,
+    parse_list,
+    parse_numbers,
+    parse_seeds,
+    read_numbers,
+    require_parquet,
+    with_options,
+)
 from recloom.errors import InputError
 
 
@@ -98,6 +106,9 @@ def evaluate(
     insert_noise: Annotated[
         float, typer.Option("--insert-noise", min=0, max=1, help="Random items in each history, for each of its own.")
     ] = 0.0,
+    per_user: Annotated[
+        Path | None, typer.Option("--per-user", help="Parquet file of every user's rank and metrics.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -109,15 +120,20 @@ def evaluate(
       recloom evaluate runs/shop --split valid --protocol full-open --k 10 --json
       recloom evaluate runs/shop --groups --length-edges 5,8
       recloom evaluate runs/shop --insert-noise 0.15
+      recloom evaluate runs/shop --per-user ranks.parquet
     """
     if split not in ("test", "valid"):
         raise InputError(f"--split {split!r} is not known; choose test or valid")
     edges = None if length_edges is None else parse_cutoffs(length_edges, "--length-edges")
+    require_parquet(per_user, "--per-user")
+    from recloom.data.files import write_atomically
     from recloom.run import load
 
-    found = load(run, device=device).evaluate(
-        protocol, parse_cutoffs(k), split, data, any_data=any_data, insert_noise=insert_noise
-    )
+    loaded = load(run, device=device)
+    on = loaded.data(data, any_data=any_data)
+    found = loaded.evaluate(protocol, parse_cutoffs(k), split, on, any_data=any_data, insert_noise=insert_noise)
+    if per_user is not None:
+        write_atomically(per_user, found.per_user(on).write_parquet)
     grouped = {}
     if groups or edges:
         lengths = found.by_length() if edges is None else found.by_length(edges)
