@@ -157,7 +157,6 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("to", [pl.DataFrame, pl.LazyFrame, lambda x: pl.DataFrame(x).to_arrow(), pd.DataFrame])
 def test_a_table_of_items_need_not_call_the_id_as_the_log_does():
     frame = pl.DataFrame({"item_id": ["a", "b"], "title": ["A", "B"]})
     assert read_items(frame, "sku").ids.to_list() == ["a", "b"]
@@ -165,6 +164,7 @@ def test_a_table_of_items_need_not_call_the_id_as_the_log_does():
         read_items(frame.rename({"item_id": "id"}), "sku")
 
 
+@pytest.mark.parametrize("to", [pl.DataFrame, pl.LazyFrame, lambda x: pl.DataFrame(x).to_arrow(), pd.DataFrame])
 def test_lists_become_sets(to):
     found, report = built(to(TABLE))
     assert named(found) == {1: [], 2: [], 3: ["a", "b"]} and found.attribute_names == ["a", "b"]
