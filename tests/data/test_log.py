@@ -313,7 +313,7 @@ def test_duplicates_are_rows_equal_in_user_item_and_time():
 
 
 def test_what_programs_write_for_a_missing_value_in_text_is_one(tmp_path):
-    rows = ["NaN,a,1", "u,null,2", "u,b,NULL", "nan,b,3", "u,Nan,4", ",c,5", "v,b,6"]
+    rows = ["NaN,a,1", "u,null,2", "u,b,NULL", "nan,b,3", "u,Nan,4", ",c,5", "v,b,6", "v,Nan,7"]
     (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
     log = read_log(tmp_path / "log.csv", min_user=0, min_item=0)
     assert log.report["nulls_dropped"] == {"rows": 5, "user_id": 3, "item_id": 1, "timestamp": 1}
