@@ -295,4 +295,6 @@ class Evaluator:
         if torch.isfinite(values.sum()) or torch.isfinite(values).all():
             return
         bad = int((~torch.isfinite(values)).sum())
-        raise InputError(f"{self._method}: {bad} of {values.numel()} {what} values are not finite (NaN or infinite)")
+        raise InputError(
+            f"{self._method}: {bad} of {values.numel()} {what} values are not finite (NaN or infinite); if its training diverged, lower lr"
+        )
