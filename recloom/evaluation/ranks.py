@@ -296,5 +296,6 @@ class Evaluator:
             return
         bad = int((~torch.isfinite(values)).sum())
         raise InputError(
-            f"{self._method}: {bad} of {values.numel()} {what} values are not finite (NaN or infinite); if its training diverged, lower lr"
+            f"{self._method}: {bad} of {values.numel()} {what} values are not finite (NaN or infinite); "
+            "if its training diverged, lower lr"
         )

@@ -157,6 +157,34 @@ def test_sampled_ranks_equal_brute_force(random_data, monkeypatch):
         assert run_scores(evaluator, picked).ranks.tolist() == result.ranks.tolist()
 
 
+@pytest.mark.parametrize(("protocol", "negatives"), [("sample-99", 99), ("pop-100", 100)])
+def test_constant_scores_miss_and_random_ones_hit_by_chance(random_data, protocol, negatives):
+    data = random_data(n_items=300, n_users=4000)
+    data.catalog.train_counts[1:-1] += 1
+    draw = torch.Generator().manual_seed(0)
+    constant = run_scores(Evaluator(data, protocol=protocol), torch.zeros(4000, negatives + 1), batch=500)
+    assert constant.metrics()["HR@20"] == 0
+    found = run_scores(Evaluator(data, protocol=protocol), torch.rand(4000, negatives + 1, generator=draw), batch=500)
+    chance = 10 / (negatives + 1)
+    assert abs(found.metrics()["HR@10"] - chance) < 5 * (chance * (1 - chance) / 4000) ** 0.5
+
+
+@pytest.mark.parametrize("protocol", ["full-mask", "full-open"])
+def test_other_numbers_for_the_same_items_change_no_rank(make_data, protocol):
+    draw = np.random.default_rng(0)
+    rows = [draw.permutation(np.arange(1, 31))[: draw.integers(4, 12)].tolist() for _ in range(40)]
+    order = np.concatenate([[0], 1 + draw.permutation(30), [31]])
+    other = [[int(order[item]) for item in row] for row in rows]
+    scores = whole_numbers(40, 32, seed=3)
+    moved = torch.empty_like(scores)
+    moved[:, order] = scores
+    one, two = (
+        run_scores(Evaluator(make_data(some, n_items=30), protocol=protocol), given[:, 1:-1])
+        for some, given in ((rows, scores), (other, moved))
+    )
+    assert one.ranks.tolist() == two.ranks.tolist()
+
+
 def test_given_candidates_are_used(random_data):
     data = random_data(n_items=200)
     table = Evaluator(data, protocol="sample-99", seed=7).candidates

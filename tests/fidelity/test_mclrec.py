@@ -1,8 +1,11 @@
 """MCLRec's losses, margin and steps: by loops, by hand and by closed forms."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import recloom
@@ -12,6 +15,7 @@ from recloom.data.windows import prefixes
 from recloom.errors import InputError
 from recloom.methods.mclrec import MCLRec
 from recloom.nn.augmenters import AUGMENTERS
+from recloom.objectives.info_nce import info_nce
 from recloom.objectives.margin import margin_regulariser
 from recloom.views import two_different
 
@@ -134,6 +138,17 @@ def test_the_losses_of_the_code_and_of_the_paper_with_their_gradients(cycle, bat
         reached = torch.autograd.grad(method.augmenter_loss(seen), method.backbone.parameters(), allow_unused=True)
         assert all(gradient is None for gradient in reached)
         assert method.choices["schedule"] == ("theta,phi,theta" if code else "theta,phi")
+
+
+def test_learned_views_of_unit_norm_keep_the_contrast_within_its_bounds():
+    """No contrast of 2B unit vectors lies outside of `ln(1 + (2B - 2) e^(+-2))`."""
+    rows = 6
+    least, most = (math.log1p((2 * rows - 2) * math.exp(gap)) for gap in (-2, 2))
+    for seed in range(20):
+        one, two = F.normalize(torch.randn(2, rows, 3, generator=torch.Generator().manual_seed(seed)), dim=2)
+        assert least < float(info_nce(one, two)) < most
+    same = F.normalize(torch.ones(rows, 3), dim=1)
+    assert float(info_nce(same, same)) == pytest.approx(math.log1p(2 * rows - 2), rel=1e-6)
 
 
 def test_twice_the_contrast_is_the_sum_of_both_directions(cycle):
