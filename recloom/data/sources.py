@@ -198,4 +198,8 @@ def _separator(file: Path, kind: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error says, and what to do where that is known."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "utf-8" in said.lower() or "utf8" in said.lower():
+        return f"{said}; save it as UTF-8"
+    return f"{said}; some row has more values than the first one" if "more fields" in said else said

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from recloom.errors import InputError
 
 FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+ZONE = r"\s?(?:[zZ]|UTC|[+-]\d{2}(?::?\d{2})?)$"
+"""Z or UTC, or hours and perhaps minutes from it, at the end of a time."""
+
 UNITS = {"ns": 10**9, "us": 10**6, "ms": 10**3}
 RowNumber = Callable[[int], int] | None
 SECONDS = "seconds since 1970 (UTC)"
@@ -85,8 +88,8 @@ def moment(value: Any, name: str, times: NDArray[Any]) -> int | float:
 
 def parse_iso(text: pl.Series) -> pl.Series:
     """Microseconds since 1970 of ISO dates and times, null where a value is none; UTC where no zone is given."""
-    zone = text.str.contains(r"(?:[zZ]|[+-]\d{2}:?\d{2})$") & text.str.contains(":")
-    plain = text.str.replace(r"\s?(?:[zZ]|[+-]\d{2}:?\d{2})$", "").zip_with(zone, text)
+    zone = text.str.contains(ZONE) & text.str.contains(":")
+    plain = text.str.replace(ZONE, "").zip_with(zone, text)
     found = pl.Series(text.name, [None] * len(text), dtype=pl.Datetime("us"))
     for format in FORMATS:
         if not (missing := found.is_null()).any():
@@ -95,9 +98,8 @@ def parse_iso(text: pl.Series) -> pl.Series:
         found = found.scatter(missing.arg_true(), part)
     micros = found.to_physical()
     if zone.any():
-        sign = text.str.extract(r"([+-])\d{2}:?\d{2}$")
-        hours, minutes = (text.str.extract(r"[+-](\d{2}):?(\d{2})$", group).cast(pl.Int64) for group in (1, 2))
-        shift = ((hours * 60 + minutes) * 60_000_000).fill_null(0)
+        sign, hours, minutes = (text.str.extract(r"([+-])(\d{2}):?(\d{2})?$", group) for group in (1, 2, 3))
+        shift = (hours.cast(pl.Int64) * 60 + minutes.cast(pl.Int64).fill_null(0)).fill_null(0) * 60_000_000
         shift = (-shift).zip_with((sign == "-").fill_null(False), shift)
         micros = (micros - shift).zip_with(zone, micros)
     return micros
