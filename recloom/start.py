@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from recloom import methods
-from recloom.data.catalog import Catalog
+from recloom.data.catalog import PAD, Catalog
 from recloom.errors import InputError
+from recloom.items import AttributeEmbedding, IdEmbedding
 from recloom.objectives import NextItem
 from recloom.training import Stage, WindowsSchedule
 
@@ -33,41 +36,69 @@ def chosen_stages(stages: list[Stage], stage: str | None, first: int) -> tuple[l
 def start_from(begun: Run, method: str, numbers: dict[str, Any], stages: list[Stage], catalog: Catalog) -> int:
     """Give the backbone of a run to the first stage; return the place of the first stage still to be trained.
 
+    Items and attributes keep their vectors by id and name; those the run did not know begin anew.
+
     Args:
         begun: the run that training starts from.
         method, numbers, stages: what is trained, with the arguments given for it.
         catalog: the items of the data.
 
     Raises:
-        InputError: other items or attributes, no backbone on one side, or backbones of other shapes.
+        InputError: no backbone on one side, backbones of other shapes, or an early stage on other items or attributes.
     """
-    if begun.catalog.item_ids.tolist() != catalog.item_ids.tolist():
-        raise InputError(f"start: {begun.path} knows other items than this data; start from a run on the same data")
-    if begun.catalog.fingerprint() != catalog.fingerprint():
-        raise InputError(
-            f"start: {begun.path} knows the same items as this data, but with other attributes: "
-            f"{begun.catalog.n_attributes:,} there, {catalog.n_attributes:,} here; start from a run on the same data"
-        )
     given, wanted = (getattr(found, "backbone", None) for found in (begun.method, stages[0].method))
     if given is None or wanted is None:
         lacking = begun.recipe["method"] if given is None else method
         raise InputError(f"start: {lacking} has no backbone that could be handed on")
-    _require_fit(begun, method, numbers, given, wanted, "the backbone")
-    wanted.load_state_dict(given.state_dict())
     names, done = [found.name for found in stages], begun.recipe["training"].get("stage")
-    if begun.recipe["method"] != method or done not in names[:-1]:
+    goes_on = begun.recipe["method"] == method and done in names[:-1]
+    if begun.catalog.fingerprint() == catalog.fingerprint():
+        weights = given.state_dict()
+    elif goes_on:
+        raise InputError(
+            f"start: {begun.path} is the stage {done!r} of {method} on other items or attributes than those "
+            "of this data; train that stage on this data too"
+        )
+    else:
+        weights = _carried_over(given, wanted, begun.catalog, catalog)
+    _require_fit(begun, method, numbers, given, wanted, "the backbone", weights)
+    wanted.load_state_dict(weights)
+    if not goes_on:
         return 0
     place = names.index(done)
-    _require_fit(begun, method, numbers, begun.method, stages[place].method, f"stage {done}")
-    stages[place].method.load_state_dict(begun.method.state_dict())  # what later stages share besides the backbone
+    before = begun.method.state_dict()
+    _require_fit(begun, method, numbers, begun.method, stages[place].method, f"stage {done}", before)
+    stages[place].method.load_state_dict(before)  # what later stages share besides the backbone
     return place + 1
 
 
+def _carried_over(given: nn.Module, wanted: nn.Module, before: Catalog, now: Catalog) -> dict[str, Tensor]:
+    """The weights of a backbone, the rows of its tables where its items and attributes stand now."""
+    ids, names = before.encode(now.item_ids.tolist()), {name: n for n, name in enumerate(before.attribute_names, 1)}
+    items = np.concatenate([[PAD], np.where(ids == PAD, -1, ids), [before.mask_id]])
+    attributes = np.array([0, *(names.get(name, -1) for name in now.attribute_names)])
+    weights = dict(given.state_dict())
+    for name, table in wanted.named_modules():
+        old = weights.get(f"{name}.weight")
+        if not isinstance(table, (IdEmbedding, AttributeEmbedding)) or old is None or old.shape[1] != table.dim:
+            continue
+        rows, found = items if isinstance(table, IdEmbedding) else attributes, table.weight.detach().clone()
+        found[rows >= 0] = old[rows[rows >= 0]]
+        weights[f"{name}.weight"] = found
+    return weights
+
+
 def _require_fit(
-    begun: Run, method: str, numbers: dict[str, Any], given: nn.Module, wanted: nn.Module, part: str
+    begun: Run,
+    method: str,
+    numbers: dict[str, Any],
+    given: nn.Module,
+    wanted: nn.Module,
+    part: str,
+    weights: Mapping[str, Tensor],
 ) -> None:
-    """An error that says what to change, where weights of a run do not fit."""
-    misfit = _misfit(given, wanted)
+    """An error that says what to change, where the weights of a run do not fit."""
+    misfit = _misfit(weights, wanted.state_dict())
     if not misfit:
         return
     unlike, other = ", ".join(_unlike(begun, method, numbers)), begun.recipe["method"]
@@ -78,9 +109,9 @@ def _require_fit(
     raise InputError(f"start: {part} of {begun.path} is not that of {method}: {misfit}{advice}")
 
 
-def _misfit(given: nn.Module, wanted: nn.Module) -> str | None:
+def _misfit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
     """The first weight that two modules do not share by name and shape, in words."""
-    there, here = ({name: list(weight.shape) for name, weight in each.state_dict().items()} for each in (given, wanted))
+    there, here = ({name: list(weight.shape) for name, weight in each.items()} for each in (given, wanted))
     for name in {**there, **here}:
         if there.get(name) != here.get(name):
             return f"{name} has the shape {there.get(name, 'none')} there and {here.get(name, 'none')} here"

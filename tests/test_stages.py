@@ -4,6 +4,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -152,6 +153,35 @@ def test_another_method_starts_from_the_backbone_and_trains_all_its_stages(cycle
     assert same(untrained.method.backbone.state_dict(), handed_on)
 
 
+def test_items_and_attributes_keep_their_vectors_and_new_ones_begin_anew():
+    """Ids and names at other places, some gone, some new."""
+    log = [(user, item, time) for user in range(8) for time, item in enumerate("abcde")]
+    later = [(user, item, time) for user in range(8) for time, item in enumerate("xbAeda")]
+    of = {"a": ["red"], "b": ["blue"], "c": ["red"], "d": ["tall"], "e": ["blue"], "x": ["new"], "A": ["tall"]}
+    prepared = []
+    for rows in (log, later):
+        frame = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+        items = pl.DataFrame({"item_id": list(of), "attributes": list(of.values())})
+        prepared.append(recloom.prepare(frame, items=items, min_user=0, min_item=0))
+    numbers = {"dim": 8, "length": 6, "progress": False}
+    run = recloom.train("loom", prepared[0], epochs=1, **numbers)
+    fresh = recloom.train("loom", prepared[1], epochs=0, **numbers)
+    grown = recloom.train("loom", prepared[1], epochs=0, start=run, **numbers)
+    before, now = run.catalog, grown.catalog
+    old, new, first = (weights(each) for each in (run, grown, fresh))
+    ids, attributes = "backbone.items.ids.weight", "backbone.items.attributes.weight"
+    for item in now.item_ids.tolist():
+        source, place = before.encode([item])[0], now.encode([item])[0]
+        assert torch.equal(new[ids][place], old[ids][source] if source else first[ids][place]), item
+    assert torch.equal(new[ids][now.mask_id], old[ids][before.mask_id])
+    for place, name in enumerate(now.attribute_names, 1):
+        known = name in before.attribute_names
+        source = old[attributes][before.attribute_names.index(name) + 1] if known else first[attributes][place]
+        assert torch.equal(new[attributes][place], source), name
+    assert same({k: v for k, v in new.items() if "encoder" in k}, {k: v for k, v in old.items() if "encoder" in k})
+    assert recloom.train("loom", prepared[1], epochs=1, start=run, **numbers).history.height == 1
+
+
 def test_what_does_not_fit_is_refused(cycle, pretrained, make_cycle_log, cycle_with_attributes):
     with pytest.raises(InputError, match=r"stage 'pretrian' .* the stages are pretrain, train"):
         recloom.train("s3rec-mip", cycle, stage="pretrian", **NUMBERS)
@@ -171,10 +201,9 @@ def test_what_does_not_fit_is_refused(cycle, pretrained, make_cycle_log, cycle_w
     with pytest.raises(InputError, match="pop has no backbone"):
         recloom.train("pop", cycle, start=pretrained, progress=False)
     other = recloom.prepare(make_cycle_log(n_items=20), min_user=0, min_item=0)
-    with pytest.raises(InputError, match="knows other items"):
-        recloom.train("s3rec-mip", other, start=pretrained, **NUMBERS)
-    with pytest.raises(InputError, match="the same items as this data, but with other attributes: 0 there, 8 here"):
-        recloom.train("s3rec-mip", cycle_with_attributes, start=pretrained, **NUMBERS)
+    for data in (other, cycle_with_attributes):
+        with pytest.raises(InputError, match="stage 'pretrain' of s3rec-mip on other items or attributes"):
+            recloom.train("s3rec-mip", data, start=pretrained, **NUMBERS)
     with pytest.raises(InputError, match="nowhere is not a run: there is no such folder"):
         recloom.train("s3rec-mip", cycle, start="nowhere", **NUMBERS)
 
