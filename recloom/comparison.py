@@ -163,7 +163,7 @@ def compare(
         if name not in names:
             raise InputError(f"baseline={name!r} is not compared; choose one of {', '.join(names)}")
     offered = _offered(data, protocol, k)
-    metric = metric or f"NDCG@{10 if 10 in k else max(k)}"
+    metric = metric or f"NDCG@{10 if 10 in k else max(k, default=10)}"
     if metric not in offered:
         raise InputError(
             f"metric={metric!r} cannot be compared under {protocol} with these data; choose one of {', '.join(offered)}"

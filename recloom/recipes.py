@@ -82,7 +82,7 @@ def read_recipes(file: str | Path) -> list[Recipe]:
         content = tomllib.loads(path.read_text())
     except OSError as error:
         raise InputError(f"{path}: recipe not readable: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as TOML: {error}") from error
     unknown = sorted(set(content) - KEYS)
     if unknown or "method" not in content:

@@ -24,7 +24,7 @@ from recloom.evaluation import given_candidates
 from recloom.recipes import Recipe, read_recipes
 from recloom.results import write_tables
 from recloom.run import Run, train
-from recloom.run_recipe import without_none
+from recloom.run_recipe import numbers_to_write
 
 FORMAT = 1
 CUTOFFS = (1, 5, 10, 20)
@@ -219,7 +219,7 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "recipe": recipe.name,
         "file": f"{recipe.dataset}/{recipe.file.name}",
         "method": recipe.method,
-        "numbers": without_none(methods.with_defaults(recipe.method, recipe.numbers)),
+        "numbers": numbers_to_write(recipe.method, recipe.numbers),
         "begun": {"stage": recipe.stage, "start": recipe.start, "negatives": recipe.negatives},
         "digest": recipe.digest,
         "data": data.identity(),

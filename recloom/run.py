@@ -24,13 +24,15 @@ from recloom.environment import environment
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
 from recloom.recommend import Histories, Recommendations, Recommender
-from recloom.run_recipe import FORMAT, read_recipe, require_same, without_none
+from recloom.run_recipe import FORMAT, numbers_to_write, read_recipe, require_same
 from recloom.start import chosen_stages, origin, start_from
 from recloom.training import Method, TrainOptions, evaluate, fit
 from recloom.training.denormals import flush_denormals
 from recloom.training.fit import get_device, is_first_process, save_weights
 
 WORK = "training"
+FILES = ("recipe.toml", "catalog.json", "catalog.parquet")
+"""What a run's folder holds before it is trained."""
 
 
 class Run:
@@ -171,13 +173,18 @@ class Run:
             InputError: the folder holds something else.
         """
         target = Path(folder).expanduser()
-        if target.exists() and not (target / "recipe.toml").is_file() and (target.is_file() or any(target.iterdir())):
-            raise InputError(f"{target} is there and is no run; choose another folder, or delete it yourself")
+        if target.is_file() or (target.is_dir() and any(not _of_a_run(file) for file in target.iterdir())):
+            raise InputError(f"{target} holds something else than a run; choose another folder, or empty it yourself")
         with folder_atomically(target) as temporary:
             _write(temporary, self.method, self.catalog, self.recipe)
             for file in self.path.glob("history-*.csv"):
                 shutil.copy(file, temporary)
         return target
+
+
+def _of_a_run(file: Path) -> bool:
+    """Whether a file or folder has the name of one that a run consists of."""
+    return file.name in (*FILES, "model.safetensors", WORK) or file.match("history-*.csv")
 
 
 @flush_denormals()
@@ -226,7 +233,6 @@ def train(
     if not isinstance(data, (Dataset, str, Path)):
         raise InputError(f"data is a {type(data).__name__}; recloom.prepare(...) makes prepared data of a log")
     data = data if isinstance(data, Dataset) else Dataset.load(data)
-    numbers = methods.with_none(method, numbers)
     options = TrainOptions(
         seed=seed,
         device=device,
@@ -258,7 +264,7 @@ def train(
     recipe = {
         "format": FORMAT,
         "method": method,
-        "numbers": without_none(methods.with_defaults(method, numbers)),
+        "numbers": numbers_to_write(method, numbers),
         "training": {"seed": seed, "mixed_precision": mixed_precision}
         | ({} if stage is None else {"stage": stage})
         | ({} if begun is None else {"start": origin(begun)})
@@ -273,7 +279,8 @@ def train(
         require_same(path, recipe)
         shutil.rmtree(path / WORK, ignore_errors=True)
         return load(path, data)
-    begins = not path.exists() or all(file.name.startswith(".recipe.toml-") for file in path.iterdir())
+    made = not path.exists()
+    begins = made or all(file.name.startswith(".recipe.toml-") for file in path.iterdir())
     if not begins:
         require_same(path, recipe)
     recipe["environment"] = environment(None if begins else read_recipe(path).get("environment"))
@@ -282,8 +289,12 @@ def train(
     try:
         trained = fit(stages, data, path / WORK, options, first)
     except Exception:
-        if begins and not any((path / WORK).glob("*/*.ckpt")):
-            shutil.rmtree(path, ignore_errors=True)  # nothing was trained that could go on
+        if begins and not any((path / WORK).glob("*/*.ckpt")):  # nothing was trained that could go on
+            shutil.rmtree(path / WORK, ignore_errors=True)
+            for name in FILES:
+                (path / name).unlink(missing_ok=True)
+            if made:
+                path.rmdir()
         raise
     if torch.distributed.is_initialized():
         torch.distributed.barrier()  # until no process reads what is removed below

@@ -18,6 +18,16 @@ def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
+def numbers_to_write(method: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a method as TOML can hold them: "none" where one is None that is not so by default."""
+    default = methods.arguments(method)
+    return {
+        key: "none" if value is None else value
+        for key, value in methods.with_defaults(method, numbers).items()
+        if value is not None or default[key] is not None
+    }
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """The recipe of a run folder."""
     file = path / "recipe.toml"
@@ -41,7 +51,7 @@ def require_same(path: Path, recipe: dict[str, Any]) -> None:
         raise InputError(f"{path} holds files that are not a run; choose another folder for it")
     found = read_recipe(path)
     if found["method"] == recipe["method"]:
-        found["numbers"] = without_none(methods.with_defaults(found["method"], found["numbers"]))
+        found["numbers"] = numbers_to_write(found["method"], found["numbers"])
     for table in ("method", "numbers", "training"):
         if found[table] != recipe[table]:
             raise InputError(

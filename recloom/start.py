@@ -83,7 +83,7 @@ def _carried_over(given: nn.Module, wanted: nn.Module, before: Catalog, now: Cat
         if not isinstance(table, (IdEmbedding, AttributeEmbedding)) or old is None or old.shape[1] != table.dim:
             continue
         rows, found = items if isinstance(table, IdEmbedding) else attributes, table.weight.detach().clone()
-        found[rows >= 0] = old[rows[rows >= 0]]
+        found[rows >= 0] = old[rows[rows >= 0]].to(found.device)
         weights[f"{name}.weight"] = found
     return weights
 

@@ -20,7 +20,7 @@ from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.errors import InputError
 from recloom.run import train
-from recloom.run_recipe import unlike, without_none
+from recloom.run_recipe import numbers_to_write, unlike
 
 FORMAT = 1
 TRIALS, BEST = "trials.json", "best.toml"
@@ -137,14 +137,18 @@ def tune(
         for number in range(len(done), trials):
             chosen = {} if number == 0 else _suggested(optuna, search, done, seed)
             if chosen is None:
-                say(f"all {number} settings have been tried")
+                say(f"{number} settings have been tried, and {DRAWS} draws brought no other")
                 break
             work = folder / f"trial-{number}"
-            tried = _tried(method, named, {**numbers, **chosen}, work, seed, device, progress)
-            if number == 0 and tried["error"]:
-                shutil.rmtree(work, ignore_errors=True)
-                (folder / TRIALS).unlink()
-                raise InputError(f"the first trial, with the arguments given, fails: {tried['error']}")
+            try:
+                tried = _tried(method, named, {**numbers, **chosen}, work, seed, device, progress)
+                if number == 0 and tried["error"]:
+                    raise InputError(f"the first trial, with the arguments given, fails: {tried['error']}")
+            except Exception:
+                if number == 0:
+                    shutil.rmtree(work, ignore_errors=True)
+                    (folder / TRIALS).unlink()
+                raise
             arguments = {key: head["numbers"][key] for key in search} | chosen
             first = done[0] if done else tried
             done.append({"trial": number, "arguments": arguments, **tried, "score": _score(tried, first)})
@@ -248,7 +252,9 @@ def _tried(
             chosen = run.selected
             assert chosen is not None
             values[name], environment = chosen["value"], run.recipe["environment"]
-        except (InputError, RuntimeError, MemoryError) as problem:  # torch's want of memory is a RuntimeError
+        except (InputError, RuntimeError, MemoryError) as problem:
+            if isinstance(problem, RuntimeError) and "memory" not in str(problem):  # as torch calls want of it
+                raise
             error = str(problem).strip().split("\n")[0] or type(problem).__name__
             break
     seconds = round(time.perf_counter() - began, 1)
@@ -297,7 +303,7 @@ def _write(folder: Path, head: Mapping[str, Any], done: Sequence[Mapping[str, An
     if not done:
         return
     tuning = _tuning(head, done)
-    recipe = {"method": tuning.method, "numbers": without_none(tuning.best)}
+    recipe = {"method": tuning.method, "numbers": numbers_to_write(tuning.method, tuning.best)}
     write_atomically(folder / "trials.md", lambda file: file.write_text(tuning.markdown()))
     write_atomically(folder / BEST, lambda file: file.write_text(tomli_w.dumps(recipe)))
 

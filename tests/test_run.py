@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -243,6 +244,10 @@ def test_a_training_that_fails_leaves_nothing_in_the_way(saved, tmp_path, number
     with pytest.raises(InputError):
         recloom.train("sasrec", data, out=tmp_path / "run", progress=False, **QUICK | numbers)
     assert not (tmp_path / "run").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError):
+        recloom.train("sasrec", data, out=tmp_path / "mine", progress=False, **QUICK | numbers)
+    assert not list((tmp_path / "mine").iterdir()), "the folder stays, as it was there before"
 
 
 @pytest.mark.parametrize(
@@ -281,8 +286,11 @@ def test_a_run_is_saved_over_nothing_but_a_run(saved, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "one.txt").write_text("mine")
     for taken in (tmp_path / "letters", tmp_path / "letters" / "one.txt"):
-        with pytest.raises(InputError, match="is no run"):
+        with pytest.raises(InputError, match="something else than a run"):
             run.save(taken)
+    (tmp_path / "letters" / "recipe.toml").write_text('title = "soup"')
+    with pytest.raises(InputError, match="something else than a run"):
+        run.save(tmp_path / "letters")
     assert (tmp_path / "letters" / "one.txt").read_text() == "mine"
     assert run.save(run.save(tmp_path / "run")) == tmp_path / "run"
 
@@ -318,10 +326,16 @@ def test_a_log_is_no_prepared_data(saved, tmp_path, make_cycle_log):
         recloom.train("pop", tmp_path / "log.csv")
 
 
-def test_none_can_be_written_where_an_argument_may_be_none(saved):
+def test_none_can_be_written_where_an_argument_may_be_none(saved, tmp_path):
     _, data, _ = saved
-    run = recloom.train("sasrec", data, progress=False, **{**QUICK, "batch_size": "none", "attention_dropout": "none"})
-    assert "batch_size" not in run.recipe["numbers"] and run.method.backbone.encoder.blocks[0].attention.dropout == 0.5
+    numbers = {**QUICK, "batch_size": None, "attention_dropout": "none", "dim": np.int64(8)}
+    run = recloom.train("sasrec", data, out=tmp_path / "run", progress=False, **numbers)
+    again = recloom.train("sasrec", data, out=tmp_path / "run", progress=False, **numbers)
+    for one in (run, again, recloom.load(tmp_path / "run")):
+        assert one.method.backbone.encoder.blocks[0].attention.dropout == 0.5
+        assert one.recipe["numbers"]["batch_size"] == "none" and one.recipe["numbers"]["dim"] == 8
+    with pytest.raises(InputError, match="batch_size='none' there, 256 asked for"):
+        recloom.train("sasrec", data, out=tmp_path / "run", progress=False, **{**numbers, "batch_size": 256})
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,18 @@ def test_a_search_that_stops_in_its_first_trial_has_taken_its_folder(cycle, tmp_
     assert recloom.tune("sasrec", cycle, {"dim": [8, 16]}, trials=1, out=tmp_path, progress=False, epochs=1).best
 
 
+def test_a_fault_of_a_program_keeps_its_traceback_and_leaves_no_search(cycle, tmp_path, monkeypatch):
+    def broken(*arguments, **numbers):
+        raise NotImplementedError("a fault of ours")
+
+    with monkeypatch.context() as patched, pytest.raises(NotImplementedError):
+        patched.setattr(tuning, "train", broken)
+        recloom.tune("sasrec", cycle, {"dim": [8]}, trials=1, out=tmp_path, progress=False, epochs=1)
+    assert not list(tmp_path.iterdir())
+    recloom.tune("sasrec", cycle, {"batch_size": ["none", 64]}, trials=2, out=tmp_path, progress=False, epochs=1, dim=8)
+    assert tomllib.loads((tmp_path / "best.toml").read_text())["numbers"]["batch_size"] in ("none", 64, 256)
+
+
 def test_no_setting_is_tried_twice_and_want_of_memory_is_passed_over(cycle, monkeypatch):
     def trained(*arguments, dim=64, **numbers):
         if dim == 16:
@@ -89,7 +101,10 @@ def test_no_setting_is_tried_twice_and_want_of_memory_is_passed_over(cycle, monk
     lines = []
     numbers = {"progress": False, "epochs": 1, "length": 10}
     found = recloom.tune("sasrec", cycle, {"dim": [8, 16, 64]}, trials=9, say=lines.append, **numbers)
-    assert sorted(found.trials["dim"]) == [8, 16, 64] and lines[-1] == "all 3 settings have been tried"
+    assert (
+        sorted(found.trials["dim"]) == [8, 16, 64]
+        and lines[-1] == "3 settings have been tried, and 100 draws brought no other"
+    )
     assert found.trials.filter(dim=16)["error"].to_list() == ["can't allocate memory"]
 
 

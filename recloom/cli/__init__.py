@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -38,14 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Other errors keep their traceback.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="recloom")
+        app(args=words, prog_name="recloom")
     except InputError as error:
         print(f"recloom: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except BrokenPipeError:  # who read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
     except OSError as error:
         if error.filename is None:
             raise
@@ -53,8 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
     except SystemExit as stop:
         if stop.code in STOPPED:
-            print(f"recloom: stopped by {STOPPED[stop.code]}; the same command goes on", file=sys.stderr)
+            onward = "; the same command goes on" if _keeps_what_it_did(words) else ""
+            print(f"recloom: stopped by {STOPPED[stop.code]}{onward}", file=sys.stderr)
         raise
+
+
+def _keeps_what_it_did(words: Sequence[str]) -> bool:
+    """Whether a command that is stopped goes on when it is given again."""
+    kept = any(word in ("-o", "--out") or word.startswith("--out=") for word in words)
+    return words[0] in ("train", "reproduce") or (kept and words[0] in ("compare", "tune"))
 
 
 __all__ = ["app", "main"]

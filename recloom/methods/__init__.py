@@ -8,9 +8,10 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
@@ -103,10 +104,11 @@ def arguments(name: str) -> dict[str, Any]:
     return {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
-def with_none(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers with "none" as None, where an argument may be none: command lines have no other word for it."""
+def plain(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers as Python's own, with "none" as None where an argument may be none: text has no other word for it."""
     optional = {key for key, wanted in _kinds(name).items() if "None" in wanted}
-    return {key: None if value == "none" and key in optional else value for key, value in numbers.items()}
+    own = {key: value.item() if isinstance(value, np.generic) else value for key, value in numbers.items()}
+    return {key: None if value == "none" and key in optional else value for key, value in own.items()}
 
 
 def _kinds(name: str) -> dict[str, set[str]]:
@@ -117,12 +119,12 @@ def _kinds(name: str) -> dict[str, set[str]]:
 
 def with_defaults(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments of a method's `build`: those given, else those of the preset given, else their defaults."""
-    return {**arguments(name), **preset_of(get_build(name), numbers.get("preset")), **numbers}
+    return {**arguments(name), **preset_of(get_build(name), numbers.get("preset")), **plain(name, numbers)}
 
 
 def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
     """Build a method's stages; an unknown argument is an `InputError` that names it and its nearest relative."""
-    known, kinds = arguments(name), _kinds(name)
+    known, kinds, numbers = arguments(name), _kinds(name), plain(name, numbers)
     for key, value in numbers.items():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -158,7 +160,7 @@ def _fits(value: Any, kinds: set[str]) -> bool:
     """Whether a value is of one of the types; whole numbers are floats too, truth values are no numbers."""
     if value is None or isinstance(value, bool):
         return ("None" if value is None else "bool") in kinds
-    found = "int" if isinstance(value, Integral) else "float" if isinstance(value, Real) else type(value).__name__
+    found = type(value).__name__
     return found in kinds or (found == "int" and "float" in kinds)
 
 

@@ -275,14 +275,14 @@ def build(
 
     See `MMInfoRec` and `Memory`.
 
+    Published: Beauty 2 layers and heads, decay 1e-4, scale .3; Sports 1, 1e-3, .6; Toys 1, 0, .1, two steps; Yelp 1,
+    .1, 3.
+
     Args:
         memory: `kind` of `Memory`: "residual", "plain" or "none".
         memory_dropout: rate on what is read of the memory.
         temperature: if given, logits are divided by it in place of `logit_scale`.
         init: of all weights: "uniform" within one over the root of `dim` (code), or each part's own ("default").
-
-    Published: Beauty 2 layers and heads, decay 1e-4, scale .3; Sports 1, 1e-3, .6; Toys 1, 0, .1, two steps; Yelp 1,
-    .1, 3.
     """
     if init not in ("uniform", "default"):
         raise InputError(f"init={init!r} is not known; choose 'uniform' or 'default'")

@@ -144,6 +144,7 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     last = folder / "last.ckpt"
     if last.exists() and not zipfile.is_zipfile(last):
         raise InputError(f"{last} is damaged; delete it, and this stage begins anew")
+    heard = signal.getsignal(signal.SIGINT)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         try:
@@ -152,8 +153,10 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
             )
         except SIGTERMException as stop:  # which Lightning lets end in exit code 0, as if all were done
             raise SystemExit(128 + signal.SIGTERM) from stop
-        except SystemExit as stop:  # Lightning's answer to Ctrl-C, after which it leaves SIGINT unheard
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        except SystemExit as stop:
+            if not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, heard)  # Lightning answers Ctrl-C by leaving, with SIGINT unheard
             raise KeyboardInterrupt from stop
     if best is not None and best.best_model_path:
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)

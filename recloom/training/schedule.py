@@ -28,7 +28,7 @@ class Schedule:
         valid_metric: the metric on validation that selects the weights and stops early.
         valid_protocol: its protocol; the method's own if None, which is full-mask where it ranks all items.
         seen_items: terms for the items that a history holds already, fitted on validation once the weights are
-            selected; the method learns nothing of them. See `SeenItems`.
+            selected; the method learns nothing of them.
     """
 
     lr: float = 1e-3

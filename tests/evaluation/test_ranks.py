@@ -196,6 +196,15 @@ def test_given_candidates_are_used(random_data):
         Evaluator(data, candidates=table)
 
 
+def test_terms_that_are_not_finite_name_the_method(random_data):
+    data = random_data()
+    evaluator, rows = Evaluator(data), np.arange(2)
+    evaluator.start(torch.ones(data.catalog.n_items + 2, 4), "named")
+    items = torch.ones(2, 1, dtype=torch.int64)
+    with pytest.raises(InputError, match="named: 1 of 2 seen-item term values are not finite"):
+        evaluator.add_queries(rows, torch.ones(2, 1, 4), items, torch.tensor([[0.0], [float("nan")]]))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("protocol", ["full-mask", "sample-99"])
 def test_scores_that_are_not_finite_name_the_method(random_data, bad, protocol):

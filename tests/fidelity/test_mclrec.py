@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 import recloom
@@ -15,7 +14,6 @@ from recloom.data.windows import prefixes
 from recloom.errors import InputError
 from recloom.methods.mclrec import MCLRec
 from recloom.nn.augmenters import AUGMENTERS
-from recloom.objectives.info_nce import info_nce
 from recloom.objectives.margin import margin_regulariser
 from recloom.views import two_different
 
@@ -140,15 +138,18 @@ def test_the_losses_of_the_code_and_of_the_paper_with_their_gradients(cycle, bat
         assert method.choices["schedule"] == ("theta,phi,theta" if code else "theta,phi")
 
 
-def test_learned_views_of_unit_norm_keep_the_contrast_within_its_bounds():
-    """No contrast of 2B unit vectors lies outside of `ln(1 + (2B - 2) e^(+-2))`."""
-    rows = 6
+def test_learned_views_of_unit_norm_keep_the_contrast_within_its_bounds(cycle):
+    """No contrast of 2B unit vectors lies outside of `ln(1 + (2B - 2) e^(+-2))`; without the norm one does."""
+    rows, states = 6, torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0)) * 100
     least, most = (math.log1p((2 * rows - 2) * math.exp(gap)) for gap in (-2, 2))
-    for seed in range(20):
-        one, two = F.normalize(torch.randn(2, rows, 3, generator=torch.Generator().manual_seed(seed)), dim=2)
-        assert least < float(info_nce(one, two)) < most
-    same = F.normalize(torch.ones(rows, 3), dim=1)
-    assert float(info_nce(same, same)) == pytest.approx(math.log1p(2 * rows - 2), rel=1e-6)
+    for normalise in (True, False):
+        method = methods.build("mclrec", cycle.catalog, dim=8, length=10, normalise=normalise)[0].method
+        for augmenter in method.augmenters:
+            for parameter in augmenter.parameters():
+                torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            found = float(method.contrast(method.augment(states[0], 0), method.augment(states[1], -1)))
+        assert (least <= found <= most) == normalise
 
 
 def test_twice_the_contrast_is_the_sum_of_both_directions(cycle):
