@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from recloom import methods
 from recloom.errors import InputError
 from recloom.evaluation import get_protocol
+from recloom.toml_files import read_toml
 
 SEEDS = (1, 2, 3)
 KEYS = {"method", "protocols", "seeds", "numbers", "published", "stage", "start", "negatives", "variants", "remark"}
@@ -78,12 +78,7 @@ def read_recipes(file: str | Path) -> list[Recipe]:
         InputError: not there, not TOML, an unknown key, method, argument or protocol.
     """
     path = Path(file)
-    try:
-        content = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: recipe not readable: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as TOML: {error}") from error
+    content = read_toml(path)
     unknown = sorted(set(content) - KEYS)
     if unknown or "method" not in content:
         found = f"unknown key {unknown[0]!r}" if unknown else "no method"

@@ -18,21 +18,17 @@ from safetensors.torch import load_file
 from recloom import methods
 from recloom.data.catalog import Catalog
 from recloom.data.dataset import Dataset
-from recloom.data.files import folder_atomically, write_atomically
+from recloom.data.files import folder_atomically
 from recloom.data.module import training_catalog
-from recloom.environment import environment
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
 from recloom.recommend import Histories, Recommendations, Recommender
+from recloom.run_folder import WEIGHTS, WORK, begun, holds_something_else
 from recloom.run_recipe import FORMAT, numbers_to_write, read_recipe, require_same
 from recloom.start import chosen_stages, origin, start_from
 from recloom.training import Method, TrainOptions, evaluate, fit
 from recloom.training.denormals import flush_denormals
 from recloom.training.fit import get_device, is_first_process, save_weights
-
-WORK = "training"
-FILES = ("recipe.toml", "catalog.json", "catalog.parquet")
-"""What a run's folder holds before it is trained."""
 
 
 class Run:
@@ -173,18 +169,13 @@ class Run:
             InputError: the folder holds something else.
         """
         target = Path(folder).expanduser()
-        if target.is_file() or (target.is_dir() and any(not _of_a_run(file) for file in target.iterdir())):
+        if holds_something_else(target):
             raise InputError(f"{target} holds something else than a run; choose another folder, or empty it yourself")
         with folder_atomically(target) as temporary:
             _write(temporary, self.method, self.catalog, self.recipe)
             for file in self.path.glob("history-*.csv"):
                 shutil.copy(file, temporary)
         return target
-
-
-def _of_a_run(file: Path) -> bool:
-    """Whether a file or folder has the name of one that a run consists of."""
-    return file.name in (*FILES, "model.safetensors", WORK) or file.match("history-*.csv")
 
 
 @flush_denormals()
@@ -253,8 +244,8 @@ def train(
     catalog = data.catalog if share == 1 and not corrupt else training_catalog(data, share, corrupt, seed)
     torch.manual_seed(seed)
     stages = methods.build(method, catalog, **numbers)
-    begun = None if start is None else start if isinstance(start, Run) else load(start)
-    first = 0 if begun is None else start_from(begun, method, numbers, stages, catalog)
+    before = None if start is None else start if isinstance(start, Run) else load(start)
+    first = 0 if before is None else start_from(before, method, numbers, stages, catalog)
     stages, first = chosen_stages(stages, stage, first)
     for name, value, whole in (("share", share, 1), ("corrupt", corrupt, 0)):
         if value != whole and not any(part.epochs for part in stages):
@@ -267,7 +258,7 @@ def train(
         "numbers": numbers_to_write(method, numbers),
         "training": {"seed": seed, "mixed_precision": mixed_precision}
         | ({} if stage is None else {"stage": stage})
-        | ({} if begun is None else {"start": origin(begun)})
+        | ({} if before is None else {"start": origin(before)})
         | ({} if share == 1 else {"share": float(share)})
         | ({} if not corrupt else {"corrupt": float(corrupt)}),
         "data": {"fingerprint": data.fingerprint, "users": data.users_fingerprint}
@@ -275,27 +266,12 @@ def train(
     }
     temporary = tempfile.TemporaryDirectory(prefix="recloom-run-") if out is None else None
     path = Path(out).expanduser() if temporary is None else Path(temporary.name)  # type: ignore[arg-type]
-    if (path / "model.safetensors").exists():
+    if (path / WEIGHTS).exists():
         require_same(path, recipe)
         shutil.rmtree(path / WORK, ignore_errors=True)
         return load(path, data)
-    made = not path.exists()
-    begins = made or all(file.name.startswith(".recipe.toml-") for file in path.iterdir())
-    if not begins:
-        require_same(path, recipe)
-    recipe["environment"] = environment(None if begins else read_recipe(path).get("environment"))
-    write_atomically(path / "recipe.toml", lambda file: file.write_text(tomli_w.dumps(recipe)))
-    catalog.save(path)
-    try:
+    with begun(path, recipe, catalog):
         trained = fit(stages, data, path / WORK, options, first)
-    except Exception:
-        if begins and not any((path / WORK).glob("*/*.ckpt")):  # nothing was trained that could go on
-            shutil.rmtree(path / WORK, ignore_errors=True)
-            for name in FILES:
-                (path / name).unlink(missing_ok=True)
-            if made:
-                path.rmdir()
-        raise
     if torch.distributed.is_initialized():
         torch.distributed.barrier()  # until no process reads what is removed below
     if is_first_process():
@@ -303,7 +279,7 @@ def train(
             history = path / WORK / f"stage-{index}" / "history.csv"
             if history.exists():
                 shutil.copy(history, path / f"history-{index}.csv")
-        save_weights(trained, path / "model.safetensors")
+        save_weights(trained, path / WEIGHTS)
         shutil.rmtree(path / WORK, ignore_errors=True)
     run = Run(path, trained, catalog, recipe, data)
     run._temporary = temporary
@@ -323,25 +299,23 @@ def load(folder: str | Path, data: Dataset | None = None, device: str = "cpu") -
     """
     path = Path(folder).expanduser()
     recipe = read_recipe(path)
-    if not (path / "model.safetensors").exists():
+    if not (path / WEIGHTS).exists():
         raise InputError(f"{path} holds a run that has not finished; run the same `recloom train` again to continue it")
     catalog = Catalog.load(path)
     stages = methods.build(recipe["method"], catalog, **recipe["numbers"])
     method = chosen_stages(stages, recipe["training"].get("stage"), 0)[0][-1].method
     try:
-        weights = load_file(path / "model.safetensors")
+        weights = load_file(path / WEIGHTS)
     except SafetensorError as error:
-        raise InputError(
-            f"{path / 'model.safetensors'} is damaged: {error}; train again into another folder"
-        ) from error
+        raise InputError(f"{path / WEIGHTS} is damaged: {error}; train again into another folder") from error
     try:
         method.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(f"{path / 'model.safetensors'} does not fit {path / 'recipe.toml'}: {error}") from error
+        raise InputError(f"{path / WEIGHTS} does not fit {path / 'recipe.toml'}: {error}") from error
     return Run(path, method.to(get_device(device)).eval(), catalog, recipe, data)
 
 
 def _write(folder: Path, method: Method, catalog: Catalog, recipe: dict[str, Any]) -> None:
     catalog.save(folder)
     (folder / "recipe.toml").write_text(tomli_w.dumps(recipe))
-    save_weights(method, folder / "model.safetensors")
+    save_weights(method, folder / WEIGHTS)

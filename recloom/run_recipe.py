@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from recloom import methods
 from recloom.errors import InputError
+from recloom.toml_files import read_toml
 
 FORMAT = 1
 
@@ -34,10 +34,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if not file.exists():
         found = "it has no recipe.toml" if path.is_dir() else "there is no such folder"
         raise InputError(f"{path} is not a run: {found}. Give a folder that `recloom train METHOD DATA -o FOLDER` made")
-    try:
-        recipe = tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not readable as TOML: {error}") from error
+    recipe = read_toml(file)
     if recipe.get("format") != FORMAT:
         raise InputError(f"{file}: format {recipe.get('format')!r}, but this version reads {FORMAT}; upgrade recloom")
     if missing := [name for name in ("method", "numbers", "training", "data") if name not in recipe]:

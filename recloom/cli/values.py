@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recloom.errors import InputError
+from recloom.toml_files import read_toml
 
 
 def parse_value(text: str) -> Any:
@@ -151,12 +152,7 @@ def read_ids(file: Path | None) -> list[Any] | None:
 
 def read_numbers(recipe: Path, method: str) -> dict[str, Any]:
     """The numbers of a recipe file, or of the recipe.toml of a run, for the method they were written for."""
-    try:
-        content = tomllib.loads(recipe.read_text())
-    except OSError as error:
-        raise InputError(f"{recipe}: recipe not readable: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{recipe}: not readable as TOML: {error}") from error
+    content = read_toml(recipe)
     if content.get("method") != method:
         raise InputError(f"{recipe} is a recipe of {content.get('method')!r}, not of {method!r}")
     return dict(content.get("numbers", {}))
