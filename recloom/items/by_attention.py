@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from recloom.data.catalog import PAD, Catalog
 from recloom.errors import InputError
@@ -15,8 +18,9 @@ from recloom.nn.transformer_blocks import BertBlock
 
 FORMS = ("attcc", "att", "meancc")
 
-TOKENS_AT_ONCE = 1 << 16
-"""Items and attributes that attend to each other at one time while the whole catalogue is encoded."""
+TOKENS_AT_ONCE = 1 << 15
+"""Items and attributes that attend to each other at one time. Of more than twice as many no inner state is kept for
+the gradients; it is formed again."""
 
 
 class ItemsByAttention(ItemEmbedder):
@@ -75,10 +79,12 @@ class ItemsByAttention(ItemEmbedder):
         counts = self.attributes.of_items.offsets.diff()[ids]
         read = own.new_empty(own.shape)
         like = (counts + 1).log2().ceil()  # items with like numbers of attributes, so that little is padding
+        many = torch.is_grad_enabled() and int(counts.sum()) + len(counts) > 2 * TOKENS_AT_ONCE
+        attend = partial(checkpoint, self._attend, use_reentrant=False) if many else self._attend
         for size in like.unique():
             group = (like == size).nonzero()[:, 0]
             for rows in group.split(max(1, TOKENS_AT_ONCE >> int(size))):
-                read = read.index_copy(0, rows, self._attend(ids[rows], own[rows], counts[rows]))
+                read = read.index_copy(0, rows, attend(ids[rows], own[rows], counts[rows]))
         return read if self.form == "att" else torch.cat([own, read], 1)
 
     def table(self) -> Tensor:

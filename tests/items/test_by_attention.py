@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recloom.items import ItemsByAttention
+from recloom.items import ItemsByAttention, by_attention
 
 
 def test_an_item_is_read_with_its_attributes_in_any_order_and_among_any_others(cycle_with_attributes):
@@ -40,3 +40,18 @@ def test_an_item_is_what_the_transformer_or_the_mean_makes_of_it_and_its_attribu
         wanted = {"att": [tokens[0, 0]], "attcc": [own, tokens[0, 0]], "meancc": [own, mean]}[form]
         torch.testing.assert_close(table[item], torch.cat(wanted))
         torch.testing.assert_close(items(torch.tensor([item]))[0], torch.cat(wanted))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_forming_inner_states_again_changes_no_gradient(cycle_with_attributes, monkeypatch, rate):
+    """Of many items at once no inner state is kept; dropout is drawn once all the same."""
+    ids, gradients = torch.arange(1, 31).repeat(4), []
+    for checkpoint in (by_attention.checkpoint, lambda function, *arguments, use_reentrant: function(*arguments)):
+        monkeypatch.setattr(by_attention, "TOKENS_AT_ONCE", 16)
+        monkeypatch.setattr(by_attention, "checkpoint", checkpoint)
+        torch.manual_seed(0)
+        items = ItemsByAttention(cycle_with_attributes.catalog, 8, layers=2, heads=2, dropout=rate)
+        items.encode(ids).square().sum().backward()
+        gradients.append([parameter.grad for parameter in items.parameters()])
+    for again, kept in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, kept)
