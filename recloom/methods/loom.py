@@ -90,6 +90,7 @@ def build(
     learned_temperature: bool = False,
     label_smoothing: float = 0.0,
     contrast_weight: float = 0.0,
+    views_weight: float = 0.0,
     contrast_temperature: float = 0.1,
     precision: str = "auto",
 ) -> list[Stage]:
@@ -108,6 +109,7 @@ def build(
         next_item,
         learned_temperature=learned_temperature,
         contrast_weight=contrast_weight,
+        views_weight=views_weight,
         contrast_temperature=contrast_temperature,
         make_optimizer=make_optimizer,
     )

@@ -11,7 +11,9 @@ from torch import Generator, Tensor, nn
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
 from recloom.errors import InputError
+from recloom.nn.last_of import last_of
 from recloom.objectives import NextItem
+from recloom.objectives.info_nce import info_nce
 from recloom.objectives.supervised_contrast import supervised_contrast
 from recloom.training.backbone import Backbone
 from recloom.training.method import Method
@@ -57,7 +59,9 @@ class NextItemPrediction(Method):
         learned_temperature: the temperature of the logits is learnt, from its own value on. Cosine logits alone, as
             the vectors of dot products have lengths of their own to learn.
         contrast_weight: of `supervised_contrast` over the states of a batch, at most `CONTRASTED` of them.
-        contrast_temperature: of that contrast.
+        views_weight: of `info_nce` between the last state of each row and that of a second draw of dropout, by cosine
+            (SimCSE, Gao et al., EMNLP 2021; DuoRec's "un"). The rows are read twice.
+        contrast_temperature: of both contrasts.
         make_optimizer: Adam at 1e-3 if None.
     """
 
@@ -68,6 +72,7 @@ class NextItemPrediction(Method):
         *,
         learned_temperature: bool = False,
         contrast_weight: float = 0.0,
+        views_weight: float = 0.0,
         contrast_temperature: float = 0.1,
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
@@ -83,21 +88,24 @@ class NextItemPrediction(Method):
         self.log_temperature = nn.Parameter(start) if learned_temperature else None
         if contrast_temperature <= 0:
             raise InputError(f"contrast_temperature={contrast_temperature} must be above 0")
-        self.contrast_weight, self.contrast_temperature = contrast_weight, contrast_temperature
+        self.weights = {"contrast": contrast_weight, "views": views_weight}
+        self.contrast_temperature = contrast_temperature
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         assert batch.targets is not None
-        terms: dict[str, Tensor] = {}
-        if self.contrast_weight:
-            states = self.backbone(batch.items)[batch.targets != PAD]
-            table = self.backbone.items.table()
-            terms["next_item"] = self.next_item(states, table, batch, self.generator, self.temperature)
-            some = torch.randperm(len(states), generator=self.generator, device=states.device)[:CONTRASTED]
-            targets = batch.targets[batch.targets != PAD][some]
-            terms["contrast"] = supervised_contrast(states[some], targets, self.contrast_temperature)
-        else:
-            terms["next_item"] = next_item_loss(self.backbone, self.next_item, batch, self.generator, self.temperature)
-        return self.total({"contrast": self.contrast_weight}, **terms)
+        if not any(self.weights.values()):
+            loss = next_item_loss(self.backbone, self.next_item, batch, self.generator, self.temperature)
+            return self.total(next_item=loss)
+        states, asked = self.backbone(batch.items), batch.targets != PAD
+        found, table, terms = states[asked], self.backbone.items.table(), {}
+        terms["next_item"] = self.next_item(found, table, batch, self.generator, self.temperature)
+        if self.weights["contrast"]:
+            some = torch.randperm(len(found), generator=self.generator, device=found.device)[:CONTRASTED]
+            terms["contrast"] = supervised_contrast(found[some], batch.targets[asked][some], self.contrast_temperature)
+        if self.weights["views"]:
+            one, two = last_of(states, batch.valid), self.backbone.last(batch.items)
+            terms["views"] = info_nce(one, two, temperature=self.contrast_temperature, similarity="cosine")
+        return self.total(self.weights, **terms)
 
     @property
     def temperature(self) -> Tensor | None:

@@ -218,6 +218,32 @@ def test_the_contrast_of_states_is_added_with_its_weight(cycle):
     torch.testing.assert_close(method.training_step(batch, 0), plain + 0.3 * contrast)
 
 
+def test_last_states_under_two_draws_of_dropout_are_contrasted_with_their_weight(cycle):
+    numbers = {"dim": 8, "length": 8, "dropout": 0.5, "attention_dropout": 0.0, "precision": "fp32"}
+    method = methods.build("loom", cycle.catalog, views_weight=0.3, contrast_temperature=0.2, **numbers)[0].method
+    items = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 0], [2, 0, 0, 0]])
+    batch = SequenceBatch(torch.arange(3), items, torch.tensor([[4, 5, 6, 5], [6, 9, 5, 0], [3, 0, 0, 0]]))
+    torch.manual_seed(1)
+    loss = method.training_step(batch, 0)
+    torch.manual_seed(1)
+    states = method.backbone(items)
+    plain = method.next_item(states[batch.targets != 0], method.backbone.items.table(), batch, method.generator)
+    views = torch.cat([states[range(3), [3, 2, 0]], method.backbone.last(items)]).tolist()
+    assert views[0] != views[3], "the second draw is another one"
+
+    def likeness(one, two):
+        return math.exp(F.cosine_similarity(torch.tensor(one), torch.tensor(two), 0).item() / 0.2)
+
+    shares = [
+        likeness(view, views[(at + 3) % 6])
+        / sum(likeness(view, other) for place, other in enumerate(views) if place != at)
+        for at, view in enumerate(views)
+    ]
+    contrast = sum(-math.log(share) for share in shares) / 6
+    assert contrast > 0.1
+    assert loss.item() == pytest.approx(plain.item() + 0.3 * contrast, rel=1e-4)
+
+
 def test_loom_s_items_carry_their_attributes_on_both_sides(cycle_with_attributes):
     def made(**numbers):
         torch.manual_seed(0)
