@@ -37,21 +37,23 @@ class SelfAttention(nn.Module):
         if asking is read:  # one product instead of two
             weight = torch.cat([self.query.weight, self.key_value.weight])
             bias = torch.cat([self.query.bias, self.key_value.bias])
-            projected = F.linear(asking, weight, bias)
+            query, key, value = self._by_heads(F.linear(asking, weight, bias))
         else:
-            projected = torch.cat([self.query(asking), self.key_value(read)], dim=-1)
-        query, key, value = projected.view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+            (query,), (key, value) = self._by_heads(self.query(asking)), self._by_heads(self.key_value(read))
         mixed = self._mix(query, key, value, None if causal else valid[:, None, None, :])
         return self.output(mixed.transpose(1, 2).reshape(batch, length, dim))
 
     def at(self, asking: Tensor, read: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
         """What some positions alone attend to: `asking: (batch, m, dim)`, `places: (batch, m)` -> `(batch, m, dim)`."""
-        batch, length, dim = read.shape
-        query = self.query(asking).view(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
-        projected = self.key_value(read).view(batch, length, 2, self.heads, dim // self.heads)
-        key, value = projected.permute(2, 0, 3, 1, 4)
+        (query,), (key, value) = self._by_heads(self.query(asking)), self._by_heads(self.key_value(read))
         mixed = self._mix(query, key, value, seen_from(places, valid, causal)[:, None])
         return self.output(mixed.transpose(1, 2).reshape(asking.shape))
+
+    def _by_heads(self, projected: Tensor) -> Tensor:
+        """`(batch, length, n * dim)` -> `(n, batch, heads, length, dim / heads)`."""
+        batch, length, width = projected.shape
+        dim = self.query.out_features
+        return projected.view(batch, length, width // dim, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Attention by heads; causal if there is no mask of the keys."""
