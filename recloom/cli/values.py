@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +100,12 @@ def parse_search(texts: Sequence[str] | None) -> dict[str, Any]:
 def parse_list(text: str) -> list[str]:
     """`"a, b,c"` as `["a", "b", "c"]`; empty parts are left out."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def parse_ids(text: str) -> list[str]:
+    """`'a, "b,c"'` as `["a", "b,c"]`, as lines of CSV; empty parts are left out."""
+    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    return [part.strip() for row in rows for part in row if part.strip()]
 
 
 def parse_cutoffs(text: str, option: str = "--k") -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import pytest
 from recloom.cli.output import cell, print_table
 from recloom.cli.values import (
     parse_cutoffs,
+    parse_ids,
     parse_list,
     parse_numbers,
     parse_numbers_by_method,
@@ -50,6 +51,8 @@ def test_numbers_for_one_method():
 
 def test_lists():
     assert parse_list(" a, b ,,c") == ["a", "b", "c"]
+    assert parse_ids(' a, "b,c" ,,d"e\nf') == ["a", "b,c", 'd"e', "f"]
+    assert parse_ids("") == []
     assert parse_cutoffs("20,5,5") == (5, 20)
     assert parse_seeds("3,1") == [3, 1]
 

@@ -12,7 +12,7 @@ import typer
 
 from recloom.cli.options import Device, Json
 from recloom.cli.output import print_json, print_table, say
-from recloom.cli.values import parse_list, read_ids, require_parquet
+from recloom.cli.values import parse_ids, read_ids, require_parquet
 from recloom.errors import InputError
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a trained run.")]
@@ -21,7 +21,7 @@ Count = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
 
 def recommend(
     run: RunFolder,
-    history: Annotated[str | None, typer.Option(help="Item ids, oldest first, separated by commas.")] = None,
+    history: Annotated[str | None, typer.Option(help='Item ids, oldest first, as a line of CSV: a,b,"c,d".')] = None,
     user: Annotated[str | None, typer.Option(help="A user of the data the run was trained on.")] = None,
     everybody: Annotated[bool, typer.Option("--all", help="All users of that data; needs -o.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Parquet file to write.")] = None,
@@ -60,7 +60,7 @@ def recommend(
         "deny": read_ids(deny),
         "cold": cold,
     }
-    asked = found.histories(None if user is None else [user]) if history is None else [parse_list(history)]
+    asked = found.histories(None if user is None else [user]) if history is None else [parse_ids(history)]
     if out is not None:
         with _silent_log():
             written = found.recommender().recommend_to_parquet(asked, out, k, **options)
