@@ -177,13 +177,14 @@ def explain(name: str) -> str:
 
 
 def describe() -> list[dict[str, Any]]:
-    """Name, paper, year, needs and file of every method, as rows of a table."""
+    """Name, paper, year, needs, use of attributes and file of every method, as rows of a table."""
     rows = []
     for name, function in METHODS.items():
         module = sys.modules[function.__module__]
         about = module.ABOUT
         file = f"recloom/methods/{Path(str(module.__file__)).name}"
-        rows.append({"name": name, "paper": about.paper, "year": about.year, "needs": about.needs, "file": file})
+        known = {"paper": about.paper, "year": about.year, "needs": about.needs, "attributes": about.attributes}
+        rows.append({"name": name, **known, "file": file})
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -11,11 +12,16 @@ class About:
 
     Args:
         paper, year: where it was published; "" and 0 where nowhere.
-        needs: besides a log, such as "actions, attributes".
+        attributes: what it makes of the items' attributes: "needed", "read" where there are any, or "unread".
         sequential: whether it reads the order of a history.
     """
 
     paper: str
     year: int
-    needs: str = "actions"
+    attributes: Literal["needed", "read", "unread"] = "unread"
     sequential: bool = True
+
+    @property
+    def needs(self) -> str:
+        """What the data must hold."""
+        return "actions, attributes" if self.attributes == "needed" else "actions"

@@ -30,7 +30,7 @@ from recloom.nn.pairs import score_pairs
 from recloom.nn.users import UserEmbedding
 from recloom.training import MakeOptimizer, Method, Schedule, Stage, pair_protocol
 
-ABOUT = About("Song et al., AutoInt, CIKM", 2019, sequential=False)
+ABOUT = About("Song et al., AutoInt, CIKM", 2019, "read", sequential=False)
 
 PAIRS_AT_ONCE = 1 << 10
 """Pairs of a user and an item scored at one time: each needs some kilobytes, which should stay near the processor."""

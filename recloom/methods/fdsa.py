@@ -22,7 +22,7 @@ from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedul
 ABOUT = About(
     "Zhang et al., Feature-level Deeper Self-Attention Network for Sequential Recommendation, IJCAI",
     2019,
-    "actions, attributes",
+    "needed",
 )
 
 

@@ -27,7 +27,7 @@ from recloom.methods.composition import composed
 from recloom.nn.users import UserEmbedding
 from recloom.training import MakeOptimizer, Method, Schedule, Stage
 
-ABOUT = About("Rendle, Factorization Machines, ICDM", 2010, sequential=False)
+ABOUT = About("Rendle, Factorization Machines, ICDM", 2010, "read", sequential=False)
 
 
 class FactorizationMachine(Method):

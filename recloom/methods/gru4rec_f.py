@@ -25,7 +25,7 @@ ABOUT = About(
     "Hidasi et al., Parallel Recurrent Neural Network Architectures for Feature-rich Session-based Recommendations, "
     "RecSys",
     2016,
-    "actions, attributes",
+    "needed",
 )
 
 

@@ -24,7 +24,7 @@ from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
 from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
-ABOUT = About("", 0)
+ABOUT = About("", 0, "read")
 
 
 def make_backbone(

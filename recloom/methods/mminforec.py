@@ -51,7 +51,7 @@ from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSche
 ABOUT = About(
     "Qiu et al., Memory Augmented Multi-Instance Contrastive Predictive Coding for Sequential Recommendation, ICDM",
     2021,
-    "actions, attributes",
+    "needed",
 )
 
 CHOICES = {

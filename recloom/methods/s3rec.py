@@ -55,7 +55,7 @@ from recloom.objectives.ranked import nested_sigmoid, pairwise, sigmoid_info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Schedule, Stage, pair_protocol
 from recloom.views import cut_segment, mask_items
 
-ABOUT = About("Zhou et al., S3-Rec, CIKM", 2020, "actions, attributes")
+ABOUT = About("Zhou et al., S3-Rec, CIKM", 2020, "needed")
 
 TERMS = ("aap", "mip", "map", "sp")
 CHOICES = {

@@ -21,7 +21,7 @@ from recloom.methods.composition import SHARED_NEGATIVES, MakeBackbone, composed
 from recloom.objectives import NextItem
 from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
-ABOUT = About("Zhou et al., S3-Rec (its baseline SASRec_F), CIKM", 2020, "actions, attributes")
+ABOUT = About("Zhou et al., S3-Rec (its baseline SASRec_F), CIKM", 2020, "needed")
 
 
 def make_backbone(

@@ -66,3 +66,12 @@ def test_a_method_without_attributes_refuses(place, capsys):
 def test_help_shows_an_example(capsys):
     assert not call("recommend", "--help")
     assert "--cold" in capsys.readouterr().out
+
+
+def test_training_says_that_attributes_are_not_read_and_by_what_they_would_be(place, capsys):
+    for method, said in (("sasrec", True), ("fm", False)):
+        assert not call(
+            "train", method, place / "data", "-o", place / method, "dim=8", "--epochs", "1", "--no-progress"
+        )
+        err = capsys.readouterr().err
+        assert ("sasrec does not read the attributes" in err and "loom" in err and "fdsa" in err) == said

@@ -18,7 +18,7 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="Show the arguments of this method.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the methods: name, paper, year, what each needs, its file; or what one is and its arguments.
+    """List the methods: name, paper, year, what each makes of attributes, its file; or what one is and its arguments.
 
     \b
     Examples:
@@ -41,7 +41,8 @@ def methods(
             typer.echo(explain(name) + "\n")
             print_table(rows, f"Arguments of {name}: recloom train {name} DATA -o RUN key=value ...")
         return
-    rows = [{**row, "year": str(row["year"] or "")} for row in describe()]
+    shown = ("name", "paper", "year", "attributes", "file")
+    rows = [{key: str(row[key] or "") for key in shown} for row in describe()]
     if as_json:
         print_json(describe())
     else:

@@ -62,14 +62,21 @@ def train(
       recloom train s3rec data/beauty -o runs/pre --stage pretrain pretrain_epochs=20
       recloom train s3rec data/beauty -o runs/bce --from runs/pre pretrain_epochs=20 loss=bce
     """
+    from recloom.data.dataset import Dataset
+    from recloom.methods import describe
     from recloom.run import train as train_run
 
+    prepared = Dataset.load(data)
     mixed = precision == "mixed"
     chosen = {} if recipe is None else read_numbers(recipe, method)
     chosen |= with_options(parse_numbers(numbers), epochs=epochs, precision=None if mixed else precision)
+    reads = {str(row["name"]): row["attributes"] != "unread" for row in describe()}
+    if prepared.catalog.n_attributes and not reads.get(method, True):
+        others = ", ".join(name for name, does in reads.items() if does)
+        say(f"{method} does not read the attributes of the items; these methods do: {others}")
     run = train_run(
         method,
-        data,
+        prepared,
         out=out,
         seed=seed,
         device=device,
