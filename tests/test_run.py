@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,8 @@ def test_a_training_told_to_stop_says_that_it_has_not_finished(saved, tmp_path, 
     place, _, _ = saved
     numbers = [f"{key}={value}" for key, value in {**QUICK, "epochs": 400}.items()]
     command = [sys.executable, "-m", "recloom", "train", "sasrec", str(place / "data"), "-o", str(tmp_path / "run")]
-    child = subprocess.Popen([*command, "--no-progress", *numbers], stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf to it
+    child = subprocess.Popen([*command, "--no-progress", *numbers], stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     last, until = tmp_path / "run" / "training" / "stage-0" / "last.ckpt", time.monotonic() + 120
     while not last.exists() and child.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
