@@ -110,8 +110,8 @@ class Comparison:
 
 def fitting(data: Dataset) -> list[str]:
     """Every method that can be trained on the data: all, or those that need no attributes where there are none."""
-    needed = {row["name"]: str(row["needs"]) for row in catalogue.describe()}
-    return [name for name, needs in needed.items() if data.catalog.n_attributes or "attributes" not in needs]
+    known = catalogue.describe()
+    return [row["name"] for row in known if data.catalog.n_attributes or row["attributes"] != "needed"]
 
 
 def compare(

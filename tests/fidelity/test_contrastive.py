@@ -146,9 +146,10 @@ def test_a_dropped_operator_leaves_two(cycle):
 
 @pytest.mark.parametrize("name", ["cl4srec", "mclrec", "iclrec", "srma"])
 def test_ratios_lie_in_0_to_1_and_leave_enough_operators(cycle, name):
-    for numbers in ({"crop_ratio": 1.5}, {"mask_ratio": -0.1}, {"reorder_ratio": math.nan}):
-        with pytest.raises(InputError, match=rf"{next(iter(numbers))}=.* (must lie in 0\.\.1|is no finite number)"):
-            methods.build(name, cycle.catalog, **numbers)
+    outside, unknown = r"must lie in 0\.\.1", "is no finite number"
+    for ratio, value, said in (("crop", 1.5, outside), ("mask", -0.1, outside), ("reorder", math.nan, unknown)):
+        with pytest.raises(InputError, match=rf"{ratio}_ratio=.* {said}"):
+            methods.build(name, cycle.catalog, **{f"{ratio}_ratio": value})
     least = {"cl4srec": 2, "mclrec": 2, "iclrec": 1, "srma": 0}[name]
     ratios = ("crop_ratio", "mask_ratio", "reorder_ratio")
     assert methods.build(name, cycle.catalog, **dict.fromkeys(ratios[least:], 0.0))
