@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from recloom.data.dataset import Dataset, prepare
     from recloom.data.simulate import Shop, simulate
     from recloom.errors import InputError
+    from recloom.recommend.artifact import Artifact
     from recloom.run import Run, load, train
     from recloom.tuning import Range, Tuning, tune
 
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 _HOMES = {
+    "Artifact": "recloom.recommend.artifact",
     "Comparison": "recloom.comparison",
     "Dataset": "recloom.data.dataset",
     "InputError": "recloom.errors",
@@ -49,6 +51,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Artifact",
     "Comparison",
     "Dataset",
     "InputError",

@@ -23,6 +23,7 @@ from recloom.data.module import training_catalog
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
 from recloom.recommend import Histories, Recommendations, Recommender
+from recloom.recommend.artifact import write_artifact
 from recloom.run_folder import WEIGHTS, WORK, begun, holds_something_else
 from recloom.run_recipe import FORMAT, numbers_to_write, read_recipe, require_same
 from recloom.start import chosen_stages, origin, start_from
@@ -161,6 +162,15 @@ class Run:
     def similar(self, item: Any, k: int = 10) -> pl.DataFrame:
         """The items nearest to one item."""
         return self.recommender().similar(item, k)
+
+    def export(self, folder: str | Path) -> Path:
+        """Write an artifact: what `recloom.Artifact` recommends from, without training code. An older one is replaced.
+
+        Raises:
+            InputError: see `recloom.recommend.artifact.write_artifact`.
+        """
+        data = {key: value for key, value in self.recipe["data"].items() if key != "path"}
+        return write_artifact(folder, self.method, self.catalog, self.recipe | {"data": data})
 
     def save(self, folder: str | Path) -> Path:
         """Write the run to another folder: all that `load` needs. An older run there is replaced.

@@ -31,6 +31,8 @@ def numbers_to_write(method: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
 def read_recipe(path: Path) -> dict[str, Any]:
     """The recipe of a run folder."""
     file = path / "recipe.toml"
+    if (path / "artifact.json").exists() and not file.exists():
+        raise InputError(f"{path} is an artifact, which only recommends; give the run that it was exported from")
     if not file.exists():
         found = "it has no recipe.toml" if path.is_dir() else "there is no such folder"
         raise InputError(f"{path} is not a run: {found}. Give a folder that `recloom train METHOD DATA -o FOLDER` made")

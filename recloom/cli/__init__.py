@@ -17,6 +17,7 @@ for command in (
     training.evaluate,
     predict.recommend,
     predict.similar,
+    predict.export,
     comparing.compare,
     comparing.tune,
     about.methods,

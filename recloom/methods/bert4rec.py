@@ -96,7 +96,7 @@ class BERT4Rec(Method):
 
     def queries(self, batch: SequenceBatch) -> Tensor:
         items = F.pad(batch.items, (0, 1))
-        items[torch.arange(len(items), device=items.device), batch.lengths] = self.backbone.items.mask_id
+        items = items.scatter(1, batch.lengths[:, None], self.backbone.items.mask_id)
         return self.head(self.backbone.last(items, "bidirectional"))[:, None]
 
     def catalogue(self) -> Tensor:

@@ -43,6 +43,8 @@ class BPRMF(Method):
         ridge: where a new user is folded in, the pull to the mean user.
     """
 
+    not_exported = "it folds a new user in by solving equations, for which ONNX has no operator"
+
     def __init__(
         self,
         catalog: Catalog,

@@ -37,7 +37,7 @@ class Pop(Method):
         raise RuntimeError("popularity is counted when it is built; it has no training step")
 
     def queries(self, batch: SequenceBatch) -> Tensor:
-        return torch.ones(len(batch), 1, 1, device=batch.items.device)
+        return batch.items.new_ones(batch.items.shape[0], 1, 1, dtype=torch.float32)
 
     def catalogue(self) -> Tensor:
         return self.scores  # type: ignore[return-value]

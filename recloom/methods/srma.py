@@ -81,8 +81,7 @@ class ExtraLayers(Encoder):
     def used(self) -> list[int]:
         """The places of the layers of one call."""
         n = len(self.layers)
-        kept = torch.randperm(n)[self.left_out :] if self.training and self.left_out else torch.arange(n)
-        return sorted(kept.tolist())
+        return sorted(torch.randperm(n)[self.left_out :].tolist()) if self.training and self.left_out else [*range(n)]
 
     def _behind(self, states: Tensor) -> Tensor:
         for place in self.used():

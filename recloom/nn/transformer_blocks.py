@@ -47,7 +47,7 @@ class BertBlock(nn.Module):
 
     def at(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
         """As `forward`, for some positions of each row alone: `places: (batch, m)` -> `(batch, m, dim)`."""
-        asking = states.take_along_dim(places[..., None], 1)
+        asking = states.gather(1, places[..., None].expand(-1, -1, states.shape[2]))
         return self._forward(asking, self.attention.at(asking, states, valid, causal, places))
 
     def _forward(self, states: Tensor, mixed: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class OriginalBlock(nn.Module):
 
     def at(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
         """As `forward`, for some positions of each row alone: `places: (batch, m)` -> `(batch, m, dim)`."""
-        asking = self.norm_attention(states.take_along_dim(places[..., None], 1))
+        asking = self.norm_attention(states.gather(1, places[..., None].expand(-1, -1, states.shape[2])))
         return self._forward(asking, self.attention.at(asking, states, valid, causal, places))
 
     def _forward(self, asking: Tensor, mixed: Tensor) -> Tensor:

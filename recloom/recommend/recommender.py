@@ -23,6 +23,7 @@ from recloom.recommend.similar import similar_items
 from recloom.recommend.to_parquet import Written, parts, write_parquet
 
 if TYPE_CHECKING:
+    from recloom.recommend.artifact import ExportedMethod
     from recloom.training.method import Method
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,12 @@ class Recommender:
     """
 
     @torch.inference_mode()
-    def __init__(self, method: Method, catalog: Catalog, *, device: str = "cpu") -> None:
+    def __init__(self, method: Method | ExportedMethod, catalog: Catalog, *, device: str = "cpu") -> None:
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device={device!r}: torch finds no CUDA device here; use device='cpu'")
         self.method, self.catalog, self.device = method.to(device).eval(), catalog, torch.device(device)
         self.search: VectorSearch | ScoreSearch = (
-            VectorSearch(method, catalog) if method.ranks_by == "vectors" else ScoreSearch(method, catalog)
+            VectorSearch(method, catalog) if method.ranks_by == "vectors" else ScoreSearch(method, catalog)  # type: ignore[arg-type]  # an artifact has vectors
         )
         self.labels = Labels(catalog)
         counts = catalog.train_counts

@@ -14,6 +14,7 @@ from recloom.errors import InputError
 from recloom.evaluation import top_items
 
 if TYPE_CHECKING:
+    from recloom.recommend.artifact import ExportedMethod
     from recloom.training.method import Method
 
 SCORES_PER_BLOCK = 1 << 24
@@ -25,7 +26,7 @@ SCORES_AT_ONCE = 1 << 20
 LARGEST = torch.finfo(torch.float32).max
 
 
-def method_name(method: Method) -> str:
+def method_name(method: Method | ExportedMethod) -> str:
     return str(getattr(method, "name", "") or type(method).__name__)
 
 
@@ -74,7 +75,7 @@ class VectorSearch:
 
     rows = 1024
 
-    def __init__(self, method: Method, catalog: Catalog) -> None:
+    def __init__(self, method: Method | ExportedMethod, catalog: Catalog) -> None:
         self.method, self.name = method, method_name(method)
         table = method.catalogue()
         if len(table) != catalog.n_rows:

@@ -12,8 +12,8 @@ from recloom.cli import main
 from recloom.training.callbacks import Validate
 
 COMMANDS = [
-    "prepare", "describe", "train", "evaluate", "recommend", "similar", "compare", "tune", "methods", "doctor",
-    "reproduce", "data list", "data get",
+    "prepare", "describe", "train", "evaluate", "recommend", "similar", "export", "compare", "tune", "methods",
+    "doctor", "reproduce", "data list", "data get",
 ]  # fmt: skip
 QUICK = ["dim=16", "length=20", "dropout=0.2", "--epochs", "2", "--no-progress"]
 
@@ -455,3 +455,20 @@ def test_methods_explains_one(call):
     assert "  200  " in next(line for line in out.splitlines() if line.startswith("epochs "))
     assert next(line for line in out.splitlines() if line.startswith("mip_weight ")).endswith("masked item prediction.")
     assert "Args:" not in out
+
+
+def test_an_artifact_recommends_as_its_run(call, place, shop, tmp_path):
+    folder, ids = tmp_path / "artifact", [str(item) for item in shop.items["item_id"].head(3)]
+    code, _, err = call("export", place / "run", "-o", folder)
+    assert code == 0 and "MB" in err
+    asked = ["--history", ",".join(ids), "-k", "3", "--json"]
+    found, wanted = (json.loads(call("recommend", source, *asked)[1]) for source in (folder, place / "run"))
+    assert [row["item_id"] for row in found] == [row["item_id"] for row in wanted]
+    assert call("similar", folder, ids[0], "-k", "3")[1] == call("similar", place / "run", ids[0], "-k", "3")[1]
+    for arguments, message in (
+        (["recommend", folder, "--user", "1"], "is an artifact, which holds no users; give --history"),
+        (["recommend", folder, "--device", "cuda", "--history", ids[0]], "an artifact recommends on the CPU"),
+        (["evaluate", folder], "is an artifact, which only recommends"),
+    ):
+        code, _, err = call(*arguments)
+        assert code == 2 and message in err

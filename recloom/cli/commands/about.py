@@ -11,7 +11,17 @@ import recloom
 from recloom.cli.options import Json
 from recloom.cli.output import print_json, print_table
 
-OPTIONAL = ("pandas", "duckdb", "pyspark", "tensorboard", "matplotlib", "onnxruntime", "fastapi", "optuna")
+OPTIONAL = (
+    "pandas",
+    "duckdb",
+    "pyspark",
+    "tensorboard",
+    "matplotlib",
+    "onnxscript",
+    "onnxruntime",
+    "fastapi",
+    "optuna",
+)
 
 
 def methods(

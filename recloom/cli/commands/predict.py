@@ -1,4 +1,4 @@
-"""recommend, similar."""
+"""recommend, similar, export."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from recloom.cli.values import parse_ids, read_ids, require_parquet
 from recloom.errors import InputError
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a trained run.")]
+Trained = Annotated[Path, typer.Argument(help="Folder of a trained run, or of an artifact of `recloom export`.")]
 Count = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
 
 
 def recommend(
-    run: RunFolder,
+    run: Trained,
     history: Annotated[str | None, typer.Option(help='Item ids, oldest first, as a line of CSV: a,b,"c,d".')] = None,
     user: Annotated[str | None, typer.Option(help="A user of the data the run was trained on.")] = None,
     everybody: Annotated[bool, typer.Option("--all", help="All users of that data; needs -o.")] = False,
@@ -51,9 +52,7 @@ def recommend(
     if everybody and out is None:
         raise InputError("--all writes a file; name it with -o FILE.parquet")
     require_parquet(out, "-o")
-    from recloom.run import load
-
-    found = load(run, device=device)
+    found = _opened(run, device, by_user=history is None)
     options: dict[str, Any] = {
         "filter_seen": not keep_seen,
         "allow": read_ids(allow),
@@ -94,7 +93,7 @@ def _silent_log() -> Iterator[None]:
 
 
 def similar(
-    run: RunFolder, item: Annotated[str, typer.Argument(help="Item id.")], k: Count = 10, as_json: Json = False
+    run: Trained, item: Annotated[str, typer.Argument(help="Item id.")], k: Count = 10, as_json: Json = False
 ) -> None:
     """List the items nearest to one.
 
@@ -102,9 +101,7 @@ def similar(
     Example:
       recloom similar runs/shop a -k 5
     """
-    from recloom.run import load
-
-    found = load(run)
+    found = _opened(run)
     rows = found.similar(item, k).to_dicts()
     if found.catalog.titles is not None:
         places = found.catalog.encode([row["item_id"] for row in rows])
@@ -113,3 +110,39 @@ def similar(
         print_json(rows)
     else:
         print_table(rows, ids=("item_id",))
+
+
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; an older artifact there is replaced.")],
+) -> None:
+    """Write an artifact: all that recommending needs, and nothing of training; needs recloom[export].
+
+    It holds the catalogue and its vectors, the query encoder as ONNX, and where they come from. `recommend --history`
+    and `similar` take its folder in place of a run's.
+
+    \b
+    Examples:
+      recloom export runs/shop -o artifacts/shop
+      recloom recommend artifacts/shop --history "a,b,c"
+    """
+    from recloom.run import load
+
+    written = load(run).export(out)
+    size = sum(file.stat().st_size for file in written.iterdir())
+    say(f"{written}: {size / 1e6:.1f} MB; recloom recommend {written} --history ... reads it")
+
+
+def _opened(folder: Path, device: str = "cpu", by_user: bool = False) -> Any:
+    """The run or artifact in a folder; `by_user` needs a run, which knows its users."""
+    from recloom.recommend.artifact import Artifact, is_artifact
+
+    if not is_artifact(folder):
+        from recloom.run import load
+
+        return load(folder, device=device)
+    if by_user:
+        raise InputError(f"{folder} is an artifact, which holds no users; give --history, or the run it comes from")
+    if device not in ("auto", "cpu"):
+        raise InputError(f"--device {device}: an artifact recommends on the CPU; give the run it comes from")
+    return Artifact(folder)
