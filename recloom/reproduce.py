@@ -76,8 +76,9 @@ def reproduce(
         data: folder of data sets; RECLOOM_DATA if None.
         seeds: instead of those of the recipes.
         variants: those to train of each recipe, which must have them; all if None.
-        out: folder of results; `out/<dataset>/<recipe>.json`, `out/README.md` with the table of them all, and
-            `out/variants.md`, which compares the variants of a recipe over data sets.
+        out: folder of results; `out/<dataset>/<recipe>.json`, `out/README.md` with the table of them all,
+            `out/variants.md`, which compares the variants of a recipe over data sets, and `out/lists.md`, which tells
+            what the recommended lists hold.
         work: where runs are kept while they train.
         keep: keep the trained runs there.
         again: also train seeds that have a result of the same recipe.

@@ -9,7 +9,7 @@ from recloom import reproduce as module
 from recloom.errors import InputError
 from recloom.recipes import read_recipes
 from recloom.reproduce import reproduce
-from recloom.results import COLUMNS, table, table_of_variants, write_tables
+from recloom.results import COLUMNS, table, table_of_lists, table_of_variants, write_tables
 
 SASREC = """method = "sasrec"
 protocols = ["full-mask", "full-open"]
@@ -236,6 +236,19 @@ def test_variants_are_compared_with_the_first_over_the_seeds_that_both_have():
     ]
     assert "## ladder" in text and text.count("## ") == 1
     assert "| plain | songs (2) | films (1) |" in text and "| variant | rises on | falls on |" in text
+
+
+def test_what_the_lists_hold_is_a_page_of_its_own():
+    def result(recipe, *seeds):
+        entries = {str(at): {"protocols": {"full-mask": {"metrics": metrics}}} for at, metrics in enumerate(seeds)}
+        return {"recipe": recipe, "dataset": "shop", "seeds": entries}
+
+    wide, narrow = ({"NDCG@10": 0.1, "coverage@10": share, "novelty@10": 9.0} for share in (0.5, 0.3))
+    sampled = {"NDCG@10": 0.5}
+    text = table_of_lists([result("a", wide, narrow), result("b", wide | {"distance@10": 0.25}), result("c", sampled)])
+    assert "| a | 0.1000 ± 0.0000 | 0.4000 ± 0.1414 |  | 9.0000 ± 0.0000 |  | 2 |" in text
+    assert "| b | 0.1000 | 0.5000 |  | 9.0000 | 0.2500 | 1 |" in text and "| c |" not in text
+    assert "## " not in table_of_lists([result("c", sampled), result("d")])
 
 
 def test_variants_of_a_recipe_are_written_beside_the_table(data, recipe, tmp_path):
