@@ -2,12 +2,13 @@
 
 Paper: Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM 2018.
 
-Departures: every position of a history predicts its next `targets` items, in batches of histories, as the authors'
-windows of L items and T targets do one by one. Negatives are drawn anew each time (the authors' old code keeps them a
-while), one a target instead of three a window of three targets, outside the row instead of outside all that the user
-did in training. Places before the start of a history are zero. A user who was not trained is the mean of the users. The
-L2 term is Adam's `weight_decay`. Vectors are 64 wide, as in the tables of S3-Rec (authors: 50). `loss` may be another
-one.
+Departures: every position of a history predicts its next `targets` items, in batches of histories; the authors' code
+takes full windows of L items and T targets alone, and one padded on the left of a shorter history, which on short
+histories are far fewer pairs (`full_windows=True`, but for windows of padding alone, which are left out). Negatives are
+drawn anew each time (the authors' old code keeps them a while), one a target instead of the mean over three a target,
+outside the row instead of outside all that the user did in training; more than one are summed. Places before the start
+of a history are zero. A user who was not trained is the mean of the users. The L2 term is Adam's `weight_decay`.
+Vectors are 64 wide, as in the tables of S3-Rec (authors: 50). `loss` may be another one.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Caser(Method):
         catalog: items and number of users.
         next_item: the loss.
         targets: how many next items each state predicts (T).
+        full_windows: 0 for targets after every item; else as by the authors' code, after every window of that many
+            items that `targets` items follow, and once in a shorter history.
     """
 
     bias_columns = 1
@@ -71,14 +74,16 @@ class Caser(Method):
         next_item: NextItem,
         *,
         targets: int = 3,
+        full_windows: int = 0,
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
-        if targets < 1:
-            raise InputError(f"targets={targets}: at least 1 is needed")
+        if not 1 <= targets <= backbone.encoder.length:
+            raise InputError(f"targets={targets} must lie in 1..{backbone.encoder.length}, the length of a row")
         dim = backbone.encoder.dim
         self.next_item, self.targets = next_item, targets
+        self.full_windows = full_windows
         self.users = UserEmbedding(catalog.n_users, dim, 1 / dim)
         self.output = nn.Parameter(torch.randn(catalog.n_rows, 2 * dim) / (2 * dim))
         self.bias = nn.Parameter(torch.zeros(catalog.n_rows))
@@ -87,7 +92,8 @@ class Caser(Method):
         states = self.backbone(batch.items)
         asked = self.join(states, self.users(batch.users)[:, None].expand_as(states))
         table, generator = self.catalogue(), self.generator
-        return self.total(next_items=next_items_loss(asked, table, self.next_item, batch, generator, self.targets))
+        loss = next_items_loss(asked, table, self.next_item, batch, generator, self.targets, self.full_windows)
+        return self.total(next_items=loss)
 
     def join(self, states: Tensor, users: Tensor) -> Tensor:
         """`(..., dim)` twice -> `(..., 2 dim + 1)`; the last value meets the bias."""
@@ -107,6 +113,7 @@ def build(
     training: Schedule,
     *,
     targets: int = 3,
+    full_windows: bool = False,
     loss: str = "bce",
     negatives: int = 1,
     precision: str = "auto",
@@ -117,6 +124,7 @@ def build(
         catalog,
         NextItem(loss, negatives=negatives, precision=precision),
         targets=targets,
+        full_windows=backbone.keywords["recent"] if full_windows else 0,
         make_optimizer=training.optimizer(),
     )
     return [training.stage(method, sliding)]

@@ -2,7 +2,8 @@
 
 Paper: Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018.
 
-Departures: the network is that of `gru4rec`, with one table for input and output (the authors' "constrained" form).
+Departures: the network is that of `gru4rec`, with one table for input and output, as in the authors'
+"constrained" form, but a linear map of the states to its width and no biases, of items or of the recurrence.
 Rows are whole histories in batches of like length instead of session-parallel ones that carry a state on, so the
 negatives of a target are the targets of the other histories of its batch, at all positions, and `samples` more, drawn
 once a batch with probability `count ** alpha`; an item that stands there several times is scored once and counts as

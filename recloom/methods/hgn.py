@@ -2,12 +2,15 @@
 
 Paper: Ma et al., Hierarchical Gating Networks for Sequential Recommendation, KDD 2019.
 
-Departures: every position of a history predicts its next `targets` items, in batches of histories, as the authors'
-windows of L items and T targets do one by one. Places before the start of a history have no share in the sums (in the
-authors' code a zero vector with an open gate). Negatives are drawn anew each time, outside the row instead of outside
-all that the user did in training. The loss is a mean and the L2 term Adam's `weight_decay`, 1e-6: the code's 1e-3
-stands beside a sum over the batch; beside a mean it would be thousands of times as strong. Vectors are 64 wide, as in
-the tables of S3-Rec (authors: 50). A user who was not trained is the mean of the users.
+Departures: every position of a history predicts its next `targets` items, in batches of histories; the authors' code
+takes full windows of L items and T targets alone, and one padded on the left of a shorter history, which on short
+histories are far fewer pairs (`full_windows=True`, but for windows of padding alone, which are left out). Places before
+the start of a history have no share in the sums (the authors' code reads padding as an item of its own, gated like
+others). The gates of instances are learned (in the authors' code they keep their first values, as no optimiser knows
+them). Negatives are drawn anew each time, one a target as by the authors, outside the row instead of outside all that
+the user did in training. The loss is a mean and the L2 term Adam's `weight_decay`, 1e-6: the code's 1e-3 stands beside
+a sum over the batch; beside a mean it would be thousands of times as strong. Vectors are 64 wide, as in the tables of
+S3-Rec (authors: 50). A user who was not trained is the mean of the users.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ class HGN(Method):
         next_item: the loss.
         recent: how many latest items are read (L).
         targets: how many next items each position predicts (T).
+        full_windows: whether targets are asked for as by the authors' code, after every full window of `recent` items
+            that `targets` items follow, and once in a shorter history; else after every item.
         length: items of a history in a training row.
     """
 
@@ -56,16 +61,16 @@ class HGN(Method):
         *,
         recent: int = 5,
         targets: int = 3,
+        full_windows: bool = False,
         length: int = 50,
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(None, length=length, make_optimizer=make_optimizer)
         for name, value in (("recent", recent), ("targets", targets)):
-            if value < 1:
-                raise InputError(f"{name}={value}: at least 1 is needed")
-        if recent > length:
-            raise InputError(f"recent={recent} reads more than the length={length} of a row; choose at most that")
+            if not 1 <= value <= length:
+                raise InputError(f"{name}={value} must lie in 1..{length}, the length of a row")
         self.next_item, self.recent, self.targets = next_item, recent, targets
+        self.full_windows = recent if full_windows else 0
         self.users = UserEmbedding(catalog.n_users, dim, 1 / dim)
         self.items = nn.Parameter(torch.randn(catalog.n_rows, dim) / dim)
         self.output = nn.Parameter(torch.randn(catalog.n_rows, dim) / dim)
@@ -76,7 +81,8 @@ class HGN(Method):
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         asked = self.ask(batch.items, self.users(batch.users))
         table, generator = self.catalogue(), self.generator
-        return self.total(next_items=next_items_loss(asked, table, self.next_item, batch, generator, self.targets))
+        loss = next_items_loss(asked, table, self.next_item, batch, generator, self.targets, self.full_windows)
+        return self.total(next_items=loss)
 
     def ask(self, items: Tensor, users: Tensor) -> Tensor:
         """`(batch, length)` and `(batch, dim)` -> `(batch, length, dim + 1)`, what each position asks for."""
@@ -108,6 +114,7 @@ def build(
     dim: int = 64,
     recent: int = 5,
     targets: int = 3,
+    full_windows: bool = False,
     length: int = 50,
     loss: str = "bpr",
     negatives: int = 1,
@@ -115,6 +122,14 @@ def build(
 ) -> list[Stage]:
     """HGN from numbers; see `HGN` and `NextItem`. `recent` and `targets` are L and T of the paper."""
     next_item = NextItem(loss, negatives=negatives, precision=precision)
-    make_optimizer = training.optimizer()
-    method = HGN(catalog, dim, next_item, recent=recent, targets=targets, length=length, make_optimizer=make_optimizer)
+    method = HGN(
+        catalog,
+        dim,
+        next_item,
+        recent=recent,
+        targets=targets,
+        full_windows=full_windows,
+        length=length,
+        make_optimizer=training.optimizer(),
+    )
     return [training.stage(method, sliding)]

@@ -38,14 +38,30 @@ def next_item_loss(
 
 
 def next_items_loss(
-    states: Tensor, table: Tensor, next_item: NextItem, batch: SequenceBatch, generator: Generator, targets: int
+    states: Tensor,
+    table: Tensor,
+    next_item: NextItem,
+    batch: SequenceBatch,
+    generator: Generator,
+    targets: int,
+    full: int = 0,
 ) -> Tensor:
-    """As the loss of a batch's targets, for each of the next `targets` items of every position; the mean of all."""
+    """As the loss of a batch's targets, for each of the next `targets` items of every position; the mean of all.
+
+    Args:
+        full: 0 for every position; else those alone where a window of that many items ends with `targets` items after
+            it, and in a shorter row the one position with `targets` items after it, if there is one.
+    """
     ahead = [batch.ahead(steps) for steps in range(targets)]
+    if full:
+        at = torch.arange(batch.items.shape[1], device=batch.items.device)
+        last = batch.lengths[:, None] - targets
+        kept = ((at >= full - 1) & (at <= last)) | (at == last)
+        ahead = [SequenceBatch(each.users, each.items, each.targets * kept) for each in ahead]  # type: ignore[operator]
     counts = [int(each.targets.count_nonzero()) for each in ahead]  # type: ignore[union-attr]
     pairs = [(each, count) for each, count in zip(ahead, counts, strict=True) if count]
     losses = [next_item(states, table, each, generator) * count for each, count in pairs]
-    return torch.stack(losses).sum() / sum(counts)
+    return torch.stack(losses).sum() / sum(counts) if losses else states.sum() * 0
 
 
 class NextItemPrediction(Method):

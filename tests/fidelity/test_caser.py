@@ -107,6 +107,39 @@ def test_the_user_and_the_bias_count(cycle):
     torch.testing.assert_close((more - one)[0], F.one_hot(torch.tensor(6), 30) * 5.0)
 
 
+def windows_of_the_authors(history, n_read, n_targets):
+    """What the authors' code makes of one history: pairs of what is read and what is predicted."""
+    size = n_read + n_targets
+    cuts = [history[start : start + size] for start in range(len(history) - size + 1)] or [history]
+    pairs = [(cut[:-n_targets][-n_read:], cut[-n_targets:]) for cut in cuts]
+    return [(read, asked) for read, asked in pairs if read and len(asked) == n_targets]
+
+
+@pytest.mark.parametrize("name", ["caser", "hgn"])
+@pytest.mark.parametrize("length", [3, 4, 5, 6, 7, 9])
+def test_full_windows_are_those_of_the_authors(cycle, name, length):
+    """Four items are read and two predicted: no window, one of a short history, one full, several."""
+    numbers = {"dim": D, "recent": L, "length": 9, "targets": 2, "full_windows": True, "loss": "softmax"}
+    extra = {"dropout": 0.0} if name == "caser" else {}
+    torch.manual_seed(0)
+    method = methods.build(name, cycle.catalog, precision="fp32", **numbers, **extra)[0].method
+    history = list(range(3, 3 + length))
+    other = [20, 21]  # too short for a window; it must add nothing
+    rows = torch.tensor([history[:-1], other[:-1] + [0] * (length - 2)])
+    targets = torch.tensor([history[1:], other[1:] + [0] * (length - 2)])
+    loss = method.training_step(SequenceBatch(torch.tensor([4, 2]), rows, targets), 0)
+    terms, table = [], method.catalogue()[1:-1]
+    for read, asked in windows_of_the_authors(history, L, 2):
+        query = method.queries(SequenceBatch(torch.tensor([4]), torch.tensor([read])))[0, 0]
+        terms += [F.cross_entropy(table @ query, torch.tensor(item - 1)) for item in asked]
+    torch.testing.assert_close(loss, torch.stack(terms).mean() if terms else torch.tensor(0.0))
+
+
+def test_more_targets_than_a_row_holds_are_refused(cycle):
+    with pytest.raises(InputError, match=r"targets=10 must lie in 1\.\.9"):
+        make(cycle.catalog, targets=10)
+
+
 @pytest.mark.parametrize("name", ["recent", "horizontal", "vertical", "targets"])
 def test_less_than_one_is_refused(cycle, name):
     with pytest.raises(InputError, match=f"{name}=0"):
