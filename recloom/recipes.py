@@ -11,6 +11,7 @@ from typing import Any
 from recloom import methods
 from recloom.errors import InputError
 from recloom.evaluation import get_protocol
+from recloom.results import published_rows
 from recloom.toml_files import read_toml
 
 SEEDS = (1, 2, 3)
@@ -27,7 +28,8 @@ class Recipe:
         protocols: every protocol its runs are evaluated under.
         numbers: arguments of the method's `build`.
         seeds: seeds trained when none are asked for.
-        published: rows to compare with, by protocol: metric values and their `source`; those of a variant, under
+        published: rows to compare with, by protocol: metric values and their `source`, one under
+            `[published.<protocol>]` or several under `[[published.<protocol>]]`; those of a variant, under
             `[variants.<name>.published.<protocol>]`, stand instead of the file's.
         stage: the one stage that is trained, such as "pretrain"; all if None.
         start: name of the recipe beside it whose run of the same seed this one starts from.
@@ -42,7 +44,7 @@ class Recipe:
     protocols: tuple[str, ...] = ("full-mask",)
     numbers: dict[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = SEEDS
-    published: dict[str, dict[str, Any]] = field(default_factory=dict)
+    published: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     stage: str | None = None
     start: str | None = None
     negatives: str | None = None
@@ -92,7 +94,7 @@ def read_recipes(file: str | Path) -> list[Recipe]:
         tuple(content.get("protocols", ["full-mask"])),
         content.get("numbers", {}),
         tuple(content.get("seeds", SEEDS)),
-        content.get("published", {}),
+        published_rows(content.get("published", {})),
         content.get("stage"),
         content.get("start"),
         content.get("negatives"),
@@ -101,7 +103,10 @@ def read_recipes(file: str | Path) -> list[Recipe]:
     for name in recipe.protocols:
         get_protocol(name)
     variants = {name: dict(numbers) for name, numbers in content.get("variants", {}).items()}
-    published = {name: numbers.pop("published", recipe.published) for name, numbers in variants.items()}
+    published = {
+        name: published_rows(numbers.pop("published")) if "published" in numbers else recipe.published
+        for name, numbers in variants.items()
+    }
     for where, rows in (("", recipe.published), *((f"variant {name}: ", rows) for name, rows in published.items())):
         for name in set(rows) - set(recipe.protocols):
             raise InputError(

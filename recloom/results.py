@@ -24,11 +24,11 @@ Protocols: `full-mask` ranks every item but those of the user's input; `full-ope
 the target among 99 uniform negatives, drawn by us or, where it says "given", those published with the data; `pop-100`
 among 100 drawn by popularity in training. The split is leave-one-out: the last item is the test target, the one before
 it the validation target; what other people did after that moment is trained on, as in all published rows. In the rows
-in italics: what was published for the same data and protocol, and how far the row above is from it. A star behind a
-commit: measured with changes since. Training is the mean seconds a seed took, and by how many threads, without
-validation, and without those of the run that it starts after. [Variants](variants.md) of one recipe are compared over
-data sets on a page of their own, and so is [what the lists hold](lists.md) beyond hits. Remarks below a table are those
-of the recipes.
+in italics: what was published for the same data and protocol, and how far our row is from it. A star behind a commit:
+measured with changes since. Epochs are those trained, in brackets the one whose weights were kept. Training is the mean
+seconds a seed took, and by how many threads, without validation, and without those of the run that it starts after.
+[Variants](variants.md) of one recipe are compared over data sets on a page of their own, and so is [what the lists
+hold](lists.md) beyond hits. Remarks below a table are those of the recipes.
 """
 LIST_COLUMNS = ("NDCG@10", "coverage@10", "popularity@10", "novelty@10", "distance@10")
 LISTS = """# What the lists hold
@@ -57,7 +57,13 @@ with three seeds.
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """All results of recipes below a folder, by data set and recipe; other JSON files there are passed over."""
     found = (json.loads(file.read_text()) for file in sorted(folder.glob("*/*.json")))
-    return [result for result in found if isinstance(result, dict) and {"recipe", "seeds"} <= set(result)]
+    results = [result for result in found if isinstance(result, dict) and {"recipe", "seeds"} <= set(result)]
+    return [result | {"published": published_rows(result["published"])} for result in results]
+
+
+def published_rows(published: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Published rows by protocol as lists, whether a file has one row or several."""
+    return {protocol: rows if isinstance(rows, list) else [rows] for protocol, rows in published.items()}
 
 
 def write_tables(folder: Path) -> None:
@@ -216,11 +222,11 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def _rows(result: dict[str, Any]) -> list[str]:
-    """The rows of one result: one a protocol, each followed by the published row if there is one."""
+    """The rows of one result: one a protocol, each followed by the published rows."""
     seeds, rows = list(result["seeds"].values()), []
     file = result.get("file", f"{result['dataset']}/{result['recipe']}.toml")
     link = f"[{result['recipe']}](../recipes/{file})"
-    epochs = f"{mean(seed['epochs'] for seed in seeds):.0f}"
+    epochs = f"{mean(seed['epochs'] for seed in seeds):.0f}{_best(seeds)}"
     begun = result.get("begun", {})
     after = f" after {begun['start']}" if begun.get("start") else ""
     seconds = f"{mean(seed['train_seconds'] for seed in seeds):.0f} s{_threads(seeds)}{after}"
@@ -231,11 +237,16 @@ def _rows(result: dict[str, Any]) -> list[str]:
         cells = [_spread(values[name]) for name in COLUMNS]
         shown = f"{protocol}, given" if protocol == "sample-99" and begun.get("negatives") else protocol
         rows.append(f"| {link} | {shown} | {' | '.join(cells)} | {len(seeds)} | {cost} | {_commits(seeds)} |")
-        published = result["published"].get(protocol)
-        if published:
+        for published in result["published"].get(protocol, []):
             cells = [_distance(published.get(name), values[name]) for name in COLUMNS]
             rows.append(f"| *{published.get('source', 'published')}* | {protocol} | {' | '.join(cells)} | | | | | |")
     return rows
+
+
+def _best(seeds: list[dict[str, Any]]) -> str:
+    """In brackets the epoch, counted from 1, whose weights were kept; nothing where validation chose none."""
+    chosen = [seed["selected"]["epoch"] + 1 for seed in seeds if "epoch" in (seed["selected"] or {})]
+    return f" ({mean(chosen):.0f})" if chosen else ""
 
 
 def _selection(seed: dict[str, Any]) -> str:

@@ -118,7 +118,7 @@ def test_another_recipe_starts_anew_but_a_published_row_does_not(go, recipe):
     first, _ = go(seeds=[1])
     recipe.write_text(SASREC.replace("0.2", "0.3"))
     second, _ = go(seeds=[1])
-    assert second["seeds"] == first["seeds"] and second["published"]["full-mask"]["HR@10"] == 0.3
+    assert second["seeds"] == first["seeds"] and second["published"]["full-mask"][0]["HR@10"] == 0.3
     recipe.write_text(SASREC.replace("dim = 8", "dim = 16"))
     third, _ = go(seeds=[2])
     assert list(third["seeds"]) == ["2"]
@@ -167,19 +167,22 @@ def test_the_table_has_means_spread_and_distance():
             "protocols": {"full-mask": {"metrics": metrics}},
             "epochs": 3,
             "train_seconds": 2.0,
-            "selected": {"metric": "MRR", "protocol": "pop-100", "value": 0.5},
+            "selected": {"metric": "MRR", "protocol": "pop-100", "value": 0.5, "epoch": 1},
             "commit": "abcdef1234",
             "dirty": True,
         }
 
     result = {
         "dataset": "shop", "recipe": "small", "data": {"users": 10, "items": 5, "actions": 50},
-        "published": {"full-mask": {"source": "a paper", "HR@10": 0.08}}, "seeds": {"1": seed(0.1), "2": seed(0.2)},
+        "published": {"full-mask": [{"source": "a paper", "HR@10": 0.08}]}, "seeds": {"1": seed(0.1), "2": seed(0.2)},
     }  # fmt: skip
     text = table([result])
     assert "0.1500 ± 0.0707" in text
     assert "*0.0800 (+87.5 %)*" in text and "a paper" in text
-    assert "abcdef1\\*" in text and "| MRR pop-100 | 3 | 2 s |" in text
+    assert "abcdef1\\*" in text and "| MRR pop-100 | 3 (2) | 2 s |" in text
+    two = [{"source": "a paper", "HR@10": 0.08}, {"source": "another", "HR@10": 0.1}]
+    both = table([{**result, "published": {"full-mask": two}}])
+    assert both.index("*a paper*") < both.index("*another*") and "*0.1000 (+50.0 %)*" in both
     started = {**result, "begun": {"start": "before", "negatives": None}}
     assert "| 2 s after before |" in table([started])
     places = [{"threads": 2, "cuda": None}, {"threads": 1, "cuda": None}, {"threads": 8, "cuda": "H200"}]
@@ -192,7 +195,7 @@ def test_the_table_has_means_spread_and_distance():
     result["seeds"] = {"1": seed(0.08004)}
     assert "*0.0800 (+0.0 %)*" in table([result])
     del result["seeds"]["1"]["protocols"]["full-mask"]["metrics"]["HR@1"]  # measured before that metric was
-    result["published"]["full-mask"]["HR@1"] = 0.04
+    result["published"]["full-mask"][0]["HR@1"] = 0.04
     assert "*0.0400* | " in table([result])
     many = [
         {**result, "recipe": f"small-{name}", "file": "shop/small.toml", "remark": "a better loss"} for name in "ab"
@@ -259,8 +262,8 @@ def test_variants_of_a_recipe_are_written_beside_the_table(data, recipe, tmp_pat
     text = (out / "variants.md").read_text()
     assert text.index("| wide | shop |") < text.index("| narrow | shop |")
     wide, narrow = (json.loads((out / "shop" / f"small-{name}.json").read_text()) for name in ("wide", "narrow"))
-    assert wide["published"] == {"full-mask": {"source": "a paper", "HR@10": 0.2}}
-    assert narrow["published"] == {"full-open": {"source": "its own", "HR@1": 0.9}}
+    assert wide["published"] == {"full-mask": [{"source": "a paper", "HR@10": 0.2}]}
+    assert narrow["published"] == {"full-open": [{"source": "its own", "HR@1": 0.9}]}
     seed = wide["seeds"]["1"]
     assert seed["protocols"]["full-mask"]["validation"]["NDCG@10"] == pytest.approx(seed["selected"]["value"])
 
@@ -381,7 +384,7 @@ def test_the_recipes_of_the_repository_are_well_formed():
     for file in files:
         for recipe in read_recipes(file):
             assert recipe.numbers.keys() <= methods.arguments(recipe.method).keys()
-            assert all("source" in row for row in recipe.published.values())
+            assert all("source" in row for rows in recipe.published.values() for row in rows)
             assert recipe.start is None or recipe.beside(recipe.start).stage
 
 
@@ -394,5 +397,5 @@ def test_popularity_on_beauty_is_the_published_row(real_data, tmp_path):
     found = json.loads((tmp_path / "beauty" / "pop-all.json").read_text())["seeds"]["1"]["protocols"]["full-mask"][
         "metrics"
     ]
-    for name, value in read_recipes(file)[0].published["full-mask"].items():
+    for name, value in read_recipes(file)[0].published["full-mask"][0].items():
         assert name == "source" or round(found[name], 4) == value
