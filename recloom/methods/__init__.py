@@ -129,10 +129,10 @@ def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise InputError(f"{name} has no argument {key!r}; {hint}It has {', '.join(known) or 'none'}")
+            raise InputError(f"{name} has no argument {key!r}; {hint}it has {', '.join(known) or 'none'}")
         if not _fits(value, kinds[key]):
             wanted = " or ".join(sorted(kinds[key] - {"None"})) + (" or none" if "None" in kinds[key] else "")
-            raise InputError(f"{name}: {key}={value!r} should be a {wanted}, like its default {known[key]!r}")
+            raise InputError(f"{name}: {key}={value!r} should be {wanted}, like its default {known[key]!r}")
         _check_range(name, key, value)
     stages = get_build(name)(catalog, **numbers)
     for stage in stages:

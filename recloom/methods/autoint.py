@@ -70,6 +70,7 @@ class AutoInt(Method):
     """
 
     ranks_by = "scores"
+    reads_histories = False
     trained: Tensor
 
     def __init__(

@@ -46,6 +46,8 @@ class FactorizationMachine(Method):
 
     trained: Tensor
 
+    reads_histories = False
+
     def __init__(
         self,
         catalog: Catalog,

@@ -54,6 +54,7 @@ class NCF(Method):
     """
 
     ranks_by = "scores"
+    reads_histories = False
 
     def __init__(
         self,

@@ -47,7 +47,8 @@ class ExportedMethod:
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.name, self.length, self.bias_columns = facts["method"], facts["length"], facts["bias_columns"]
-        self.scores_cold_items, self.device = facts["scores_cold_items"], torch.device("cpu")
+        self.scores_cold_items, self.reads_histories = facts["scores_cold_items"], facts["reads_histories"]
+        self.device = torch.device("cpu")
         try:
             vectors = load_file(folder / VECTORS)
         except (OSError, SafetensorError) as error:
@@ -164,6 +165,7 @@ def write_artifact(folder: str | Path, method: Method, catalog: Catalog, run: Ma
         "intents": wanted[0].shape[1],
         "bias_columns": method.bias_columns,
         "scores_cold_items": method.scores_cold_items,
+        "reads_histories": method.reads_histories,
         "run": dict(run),
     }
     with folder_atomically(target) as temporary:

@@ -24,6 +24,7 @@ class Counts:
         users: histories that were asked.
         unknown_items: actions in them on items that the catalogue does not hold; ignored.
         fallbacks: histories without any known item; they got the most popular items.
+        unread: histories of people who were not trained on, by a method that reads no histories; all got one list.
         unknown_allow, unknown_deny: ids in these lists that the catalogue does not hold; ignored.
     """
 
@@ -32,6 +33,17 @@ class Counts:
     fallbacks: int = 0
     unknown_allow: int = 0
     unknown_deny: int = 0
+    unread: int = 0
+
+    def and_then(self, part: Counts) -> Counts:
+        """Of this and another part of the same call; ids of the lists are unknown to both alike."""
+        return replace(
+            part,
+            users=self.users + part.users,
+            unknown_items=self.unknown_items + part.unknown_items,
+            fallbacks=self.fallbacks + part.fallbacks,
+            unread=self.unread + part.unread,
+        )
 
     @property
     def message(self) -> str:
@@ -40,6 +52,11 @@ class Counts:
         if self.fallbacks:
             parts.append(
                 f"{self.fallbacks} of {self.users} histories hold no known item, so they get the most popular items"
+            )
+        if self.unread:
+            parts.append(
+                f"{self.unread} of {self.users} histories are of people who were not trained on, and the method reads "
+                "no histories, so they get one list"
             )
         if self.unknown_items:
             parts.append(f"{self.unknown_items} actions on items that are not in the catalogue are ignored")

@@ -164,11 +164,22 @@ class Recommender:
             self.method.eval()
         found = ExactSearch(self.search, self._popularity, asked, k, filter_seen, limits).run(self.method.length)
         counts = Counts(
-            len(asked), asked.unknown_items, len(found.fallback_rows), limits.unknown_allow, limits.unknown_deny
+            users=len(asked),
+            unknown_items=asked.unknown_items,
+            fallbacks=len(found.fallback_rows),
+            unknown_allow=limits.unknown_allow,
+            unknown_deny=limits.unknown_deny,
+            unread=0 if self.method.reads_histories else _new_people(asked),
         )
         return Recommendations(
             asked.users, found.items, found.scores, found.intents, found.fallback_rows, counts, self.labels
         )
+
+
+def _new_people(asked: Histories) -> int:
+    """Histories with items of people who are not of the training data."""
+    new = np.ones(len(asked), dtype=bool) if asked.numbers is None else asked.numbers < 0
+    return int(np.count_nonzero(new & (asked.lengths > 0)))
 
 
 def _positive(k: int) -> int:
@@ -183,4 +194,4 @@ def _positive(k: int) -> int:
 
 def _log(counts: Counts) -> None:
     if counts.message:
-        logger.log(logging.WARNING if counts.fallbacks else logging.INFO, counts.message)
+        logger.log(logging.WARNING if counts.fallbacks or counts.unread else logging.INFO, counts.message)

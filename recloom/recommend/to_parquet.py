@@ -69,28 +69,23 @@ def parts(histories: Any, catalog: Catalog, user_ids: Iterable[Any] | None, k: i
 
 def write_parquet(file: Path, found: Iterable[Recommendations]) -> Written:
     """Write each part as a row group; the file appears when all are written."""
-    totals = [0, 0, 0, 0]
-    limits = Counts()
+    rows, totals = 0, Counts()
 
     def write(temporary: Path) -> None:
-        nonlocal limits
+        nonlocal rows, totals
         writer = None
         try:
             for part in found:
                 table = _table(part, writer.schema if writer else None)
                 writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
                 writer.write_table(table)
-                limits = part.counts
-                for place, number in enumerate((table.num_rows, limits.users, limits.unknown_items, limits.fallbacks)):
-                    totals[place] += number
+                rows, totals = rows + table.num_rows, totals.and_then(part.counts)
         finally:
             if writer:
                 writer.close()
 
     write_atomically(file, write)
-    rows, users, unknown, fallbacks = totals
-    counts = Counts(users, unknown, fallbacks, limits.unknown_allow, limits.unknown_deny)
-    return Written(file, rows, counts)
+    return Written(file, rows, totals)
 
 
 def _table(part: Recommendations, schema: pa.Schema | None) -> pa.Table:

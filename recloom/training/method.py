@@ -34,6 +34,7 @@ class Method(L.LightningModule, ABC):
     Attributes:
         bias_columns: how many columns at the end of `catalogue` are no part of an item's vector, such as its bias.
         not_exported: why its queries cannot be written as ONNX, where they cannot.
+        reads_histories: whether items of a history change what is recommended; else all new users get one list.
         name: what messages call it: its entry in `METHODS`, or its class where it was built by hand.
         seen_items: terms of the items that a history holds, fitted once the method is trained; None for none.
         generator: source of all random draws in views and samplers, seeded anew every epoch.
@@ -41,6 +42,7 @@ class Method(L.LightningModule, ABC):
 
     ranks_by: ClassVar[str] = "vectors"
     not_exported: ClassVar[str] = ""
+    reads_histories: ClassVar[bool] = True
     bias_columns: int = 0
     backbone: Backbone
     seen_items: SeenItems | None

@@ -78,3 +78,14 @@ def test_widths_that_cannot_be_halved_are_refused(cycle):
         methods.build("ncf", cycle.catalog, hidden=4, layers=5)
     with pytest.raises(InputError, match="branches='none'"):
         methods.build("ncf", cycle.catalog, branches="none")
+
+
+def test_dropout_acts_on_the_network_alone_and_only_while_training(cycle):
+    batch, items = SequenceBatch(torch.tensor([4, 0]), torch.tensor([[3], [8]])), torch.arange(1, 31)
+    for branches, changes in (("both", True), ("mlp", True), ("gmf", False)):
+        method = make(cycle.catalog, dropout=0.5, branches=branches)
+        assert torch.equal(method.score(batch, items), method.score(batch, items))
+        method.train()
+        assert torch.equal(method.score(batch, items), method.score(batch, items)) != changes
+        method.dropout = 0.0
+        torch.testing.assert_close(method.score(batch, items), method.eval().score(batch, items))

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 
+import recloom
 from recloom.data.batch import history_batch
 from recloom.errors import InputError
 from recloom.recommend import Histories, Recommender
@@ -281,3 +282,15 @@ def test_another_catalog_is_refused(catalog, vectors):
 def test_bad_arguments(options, message, catalog, vectors, raw):
     with pytest.raises(InputError, match=message):
         Recommender(LastItem(vectors), catalog).recommend(raw, **options)
+
+
+def test_methods_that_read_no_histories_say_that_new_people_get_one_list(cycle, tmp_path):
+    run = recloom.train("fm", cycle, progress=False, dim=8, epochs=1)
+    answer = run.recommend([[100, 101], [105], []], 3)
+    assert answer.items[0] != [] and answer.counts.unread == 2
+    assert "2 of 3 histories are of people who were not trained on" in answer.message
+    known = run.recommend(users=[0, 1], k=3)
+    assert known.counts.unread == 0 and known.message == ""
+    parts = run.recommender().recommend_to_parquet(([item] for item in (100, 101, 102)), tmp_path / "all.parquet", 3)
+    assert parts.counts.unread == 3
+    assert recloom.train("fpmc", cycle, progress=False, dim=8, epochs=1).recommend([[100]], 3).counts.unread == 0
