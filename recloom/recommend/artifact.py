@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FACTS, GRAPH, VECTORS = "artifact.json", "queries.onnx", "vectors.safetensors"
-CATALOG = ("catalog.json", "catalog.parquet")
+OWN = {FACTS, GRAPH, f"{GRAPH}.data", VECTORS, "catalog.json", "catalog.parquet"}
+"""What an artifact's folder may hold; very large graphs keep their weights in a file of their own."""
 
 LARGEST_DIFFERENCE = 1e-4
 """Between queries of the graph and the method's own, as a share of the largest value."""
@@ -148,7 +149,8 @@ def write_artifact(folder: str | Path, method: Method, catalog: Catalog, run: Ma
     """
     require_vectors(method)
     target = Path(folder).expanduser()
-    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not is_artifact(target)):
+    held = {file.name for file in target.iterdir()} if target.is_dir() else set()
+    if target.is_file() or held - OWN or (held and FACTS not in held):
         raise InputError(f"{target} holds something else than an artifact; choose another folder, or empty it yourself")
     method = copy.deepcopy(method).to("cpu").eval()  # whose parts may be replaced
     with torch.no_grad():

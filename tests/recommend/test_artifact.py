@@ -140,10 +140,11 @@ def test_an_older_artifact_is_replaced_and_nothing_else(run_of, tmp_path):
     folder = run_of("pop").export(tmp_path / "artifact")
     assert run_of("pop").export(folder) == folder and recloom.Artifact(folder).facts["method"] == "pop"
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "mine.txt").write_text("keep")
-    with pytest.raises(InputError, match="holds something else than an artifact"):
-        run_of("pop").export(tmp_path / "notes")
-    assert [file.name for file in (tmp_path / "notes").iterdir()] == ["mine.txt"]
+    for other in (tmp_path / "notes", folder):
+        (other / "mine.txt").write_text("keep")
+        with pytest.raises(InputError, match="holds something else than an artifact"):
+            run_of("pop").export(other)
+        assert (other / "mine.txt").read_text() == "keep"
 
 
 def test_a_folder_that_is_none_and_an_artifact_that_is_no_run(run_of, exported, tmp_path):
