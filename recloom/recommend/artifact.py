@@ -18,7 +18,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
-from recloom.data.files import folder_atomically
+from recloom.data.files import folder_atomically, write_atomically
 from recloom.data.stored import read_json
 from recloom.errors import InputError
 from recloom.nn.seen_items import SeenItems
@@ -172,7 +172,7 @@ def write_artifact(folder: str | Path, method: Method, catalog: Catalog, run: Ma
     }
     with folder_atomically(target) as temporary:
         catalog.save(temporary)
-        save_file(vectors, temporary / VECTORS)
+        write_atomically(temporary / VECTORS, lambda file: save_file(vectors, file))  # readable as the others are
         queries_to_onnx(method, temporary / GRAPH)
         exported = ExportedMethod(temporary, facts)
         for items, queries in zip(rows, wanted, strict=True):

@@ -72,6 +72,7 @@ def test_it_answers_as_its_run(run_of, exported, name):
             assert (found["intent"].fill_null(-1) == wanted["intent"].fill_null(-1)).mean() > 0.95
     if artifact.facts["dim"] > 1:
         assert artifact.similar(105, 4).drop("score").equals(run.similar(105, 4).drop("score"))
+    assert len({file.stat().st_mode for file in artifact.path.iterdir()}) == 1, "one may read all files or none"
     assert artifact.facts["run"]["method"] == name and "path" not in artifact.facts["run"]["data"]
 
 
