@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from recloom.data.simulate import Shop, simulate
     from recloom.errors import InputError
     from recloom.recommend.artifact import Artifact
-    from recloom.run import Run, load, train
+    from recloom.run import Run, load
+    from recloom.run_training import train
     from recloom.tuning import Range, Tuning, tune
 
 __version__ = "0.1.0"
@@ -34,7 +35,7 @@ _HOMES = {
     "load": "recloom.run",
     "prepare": "recloom.data.dataset",
     "simulate": "recloom.data.simulate",
-    "train": "recloom.run",
+    "train": "recloom.run_training",
     "tune": "recloom.tuning",
 }
 

@@ -20,7 +20,7 @@ from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation, bootstrap, compare_paired, get_protocol
-from recloom.run import train
+from recloom.run_training import train
 
 
 @dataclass(frozen=True)

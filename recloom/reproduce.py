@@ -23,8 +23,9 @@ from recloom.errors import InputError
 from recloom.evaluation import given_candidates
 from recloom.recipes import Recipe, read_recipes
 from recloom.results import write_tables
-from recloom.run import Run, train
+from recloom.run import Run
 from recloom.run_recipe import numbers_to_write
+from recloom.run_training import train
 
 FORMAT = 1
 CUTOFFS = (1, 5, 10, 20)

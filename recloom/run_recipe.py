@@ -8,6 +8,7 @@ from typing import Any
 
 from recloom import methods
 from recloom.errors import InputError
+from recloom.recommend.artifact import is_artifact
 from recloom.toml_files import read_toml
 
 FORMAT = 1
@@ -31,7 +32,7 @@ def numbers_to_write(method: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
 def read_recipe(path: Path) -> dict[str, Any]:
     """The recipe of a run folder."""
     file = path / "recipe.toml"
-    if (path / "artifact.json").exists() and not file.exists():
+    if is_artifact(path) and not file.exists():
         raise InputError(f"{path} is an artifact, which only recommends; give the run that it was exported from")
     if not file.exists():
         found = "it has no recipe.toml" if path.is_dir() else "there is no such folder"

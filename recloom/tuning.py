@@ -19,8 +19,8 @@ from recloom import methods
 from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.errors import InputError
-from recloom.run import train
 from recloom.run_recipe import numbers_to_write, unlike
+from recloom.run_training import train
 
 FORMAT = 1
 TRIALS, BEST = "trials.json", "best.toml"

@@ -95,7 +95,7 @@ def test_no_setting_is_tried_twice_and_want_of_memory_is_passed_over(cycle, monk
     def trained(*arguments, dim=64, **numbers):
         if dim == 16:
             raise RuntimeError("can't allocate memory\nand a trace")
-        return recloom.run.train(*arguments, dim=dim, **numbers)
+        return recloom.train(*arguments, dim=dim, **numbers)
 
     monkeypatch.setattr(tuning, "train", trained)
     lines = []

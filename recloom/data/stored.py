@@ -34,8 +34,8 @@ def read_parquet(file: Path, columns: Sequence[str]) -> pl.DataFrame:
         raise InputError(f"{file} is damaged: {str(error).splitlines()[0]}") from error
 
 
-def read_json(file: Path, format_version: int) -> dict[str, Any]:
-    """A JSON object that must be of one format."""
+def read_json(file: Path, format_version: int, otherwise: str = "prepare the data again") -> dict[str, Any]:
+    """A JSON object that must be of one format; where it is not, the error says to do what `otherwise` says."""
     if not file.is_file():
         raise InputError(f"{file.parent} has no {file.name}; give a folder that `recloom prepare` wrote")
     try:
@@ -44,7 +44,7 @@ def read_json(file: Path, format_version: int) -> dict[str, Any]:
         raise InputError(f"{file} is damaged: {error}") from error
     if not isinstance(facts, dict) or facts.get("format") != format_version:
         found = facts.get("format") if isinstance(facts, dict) else None
-        raise InputError(f"{file}: format {found!r}, but this version reads {format_version}; prepare the data again")
+        raise InputError(f"{file}: format {found!r}, but this version reads {format_version}; {otherwise}")
     return facts
 
 

@@ -2,15 +2,15 @@
 
 Paper: Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018.
 
-Departures: the network is that of `gru4rec`, with one table for input and output, as in the authors'
-"constrained" form, but a linear map of the states to its width and no biases, of items or of the recurrence.
-Rows are whole histories in batches of like length instead of session-parallel ones that carry a state on, so the
-negatives of a target are the targets of the other histories of its batch, at all positions, and `samples` more, drawn
-once a batch with probability `count ** alpha`; an item that stands there several times is scored once and counts as
-often. What a user looks for anywhere in the batch is no negative of the user's positions. Losses are means over targets
-and the optimiser is Adam (sums and Adagrad with momentum in the authors' code). `elu` is the slope of the last
-activation below 0, which leaves the order of items as it is; 0 means none. `logq` takes chances that sum to 1, of the
-batch's targets as well as of the samples (counts and their powers in the authors' code).
+Departures: the network is that of `gru4rec`, with one table for input and output, as in the authors' "constrained"
+form, but a linear map of the states to its width and no biases, of items or of the recurrence. Rows are whole
+histories in batches of like length instead of session-parallel ones that carry a state on, so the negatives of a
+target are the targets of the other histories of its batch, at all positions, and `samples` more, drawn once a batch
+with probability `count ** alpha`; an item that stands there several times is scored once and counts as often. What a
+user looks for anywhere in the batch is no negative of the user's positions. Losses are means over targets and the
+optimiser is Adam (sums and Adagrad with momentum in the authors' code). `elu` is the slope of the last activation
+below 0, which leaves the order of items as it is; 0 means none. `logq` takes chances that sum to 1, of the batch's
+targets as well as of the samples (counts and their powers in the authors' code).
 """
 
 from __future__ import annotations

@@ -5,11 +5,10 @@ Paper: He et al., Neural Collaborative Filtering, WWW 2017.
 Departures: the layers of the network are `hidden`, half of it, and so on (the paper's tower shape), with RecBole's
 widths 128 and 64 as the default. Trained from scratch by Adam, as the authors' code does by default; the paper's best
 numbers start from two branches trained apart, which is not offered. Every action of a batch of histories is taken once
-an epoch with `negatives=4` uniform items outside its row, drawn anew each time; its
-dropout of a user's input is one draw for all of them. `branches` leaves one branch out
-("gmf", "mlp"). Histories are not read: a user who was not trained is the mean of the users. A ranker: every pair is
-scored by itself, the first layer of the network once a user and once an item; validation after each epoch is under
-sample-99 where there are more than 1,000 items.
+an epoch with `negatives=4` uniform items outside its row, drawn anew each time; its dropout of a user's input is one
+draw for all of them. `branches` leaves one branch out ("gmf", "mlp"). Histories are not read: a user who was not
+trained is the mean of the users. A ranker: every pair is scored by itself, the first layer of the network once a user
+and once an item; validation after each epoch is under sample-99 where there are more than 1,000 items.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recloom.data.batch import SequenceBatch
+from recloom.data.batch import SequenceBatch, history_batch
 from recloom.data.catalog import Catalog
 from recloom.data.files import folder_atomically, write_atomically
 from recloom.data.stored import read_json
@@ -96,7 +96,7 @@ class Artifact:
         self.path = Path(folder).expanduser()
         if not is_artifact(self.path):
             raise InputError(f"{self.path} is no artifact: it has no {FACTS}; recloom export RUN -o FOLDER makes one")
-        self.facts = read_json(self.path / FACTS, FORMAT)
+        self.facts = read_json(self.path / FACTS, FORMAT, "export the run again")
         for name, sum_ in self.facts["files"].items():
             if not (self.path / name).is_file():
                 raise InputError(f"{self.path} has no {name}; copy the whole folder, or export the run again")
@@ -126,13 +126,6 @@ def is_artifact(folder: Path) -> bool:
     return (folder / FACTS).is_file()
 
 
-def require_vectors(method: Method) -> None:
-    """An `InputError` for a method that no artifact can hold."""
-    reason = "it ranks by scores and has no vectors of items" if method.ranks_by != "vectors" else method.not_exported
-    if reason:
-        raise InputError(f"{method.name} cannot be exported: {reason}. Recommend from its run, which needs no export")
-
-
 def write_artifact(folder: str | Path, method: Method, catalog: Catalog, run: Mapping[str, Any]) -> Path:
     """Write an artifact; an older one there is replaced, and the folder is whole or not there.
 
@@ -147,18 +140,16 @@ def write_artifact(folder: str | Path, method: Method, catalog: Catalog, run: Ma
     Raises:
         InputError: a method that no artifact can hold, a missing package, or a folder that holds something else.
     """
-    require_vectors(method)
+    _require_vectors(method)
     target = Path(folder).expanduser()
     held = {file.name for file in target.iterdir()} if target.is_dir() else set()
     if target.is_file() or held - OWN or (held and FACTS not in held):
         raise InputError(f"{target} holds something else than an artifact; choose another folder, or empty it yourself")
     method = copy.deepcopy(method).to("cpu").eval()  # whose parts may be replaced
     with torch.no_grad():
-        catalogue, rows = method.catalogue().float().contiguous(), _example(catalog, method.length)
-        wanted = [method.queries(SequenceBatch(torch.full((len(items),), -1), items)).float() for items in rows]
-    vectors = {"catalogue": catalogue.clone()}
-    if method.seen_items is not None:
-        vectors |= {name: value.clone() for name, value in method.seen_items.state_dict().items()}
+        catalogue, examples = method.catalogue().float().contiguous(), _examples(catalog, method.length)
+        wanted = [method.queries(batch).float() for batch in examples]
+    vectors = {"catalogue": catalogue} | ({} if method.seen_items is None else method.seen_items.state_dict())
     facts = {
         "format": FORMAT,
         "method": method.name,
@@ -175,22 +166,25 @@ def write_artifact(folder: str | Path, method: Method, catalog: Catalog, run: Ma
         write_atomically(temporary / VECTORS, lambda file: save_file(vectors, file))  # readable as the others are
         queries_to_onnx(method, temporary / GRAPH)
         exported = ExportedMethod(temporary, facts)
-        for items, queries in zip(rows, wanted, strict=True):
-            _require_equal(exported.queries(SequenceBatch(torch.full((len(items),), -1), items)), queries, method.name)
+        for batch, queries in zip(examples, wanted, strict=True):
+            _require_equal(exported.queries(batch), queries, method.name)
         facts["files"] = {file.name: _checksum(file) for file in sorted(temporary.iterdir())}
         (temporary / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
     return target
 
 
-def _example(catalog: Catalog, length: int) -> list[Tensor]:
+def _require_vectors(method: Method) -> None:
+    """An `InputError` for a method that no artifact can hold."""
+    reason = "it ranks by scores and has no vectors of items" if method.ranks_by != "vectors" else method.not_exported
+    if reason:
+        raise InputError(f"{method.name} cannot be exported: {reason}. Recommend from its run, which needs no export")
+
+
+def _examples(catalog: Catalog, length: int) -> list[SequenceBatch]:
     """Histories that a graph is tried with: one of one item, a full one, and many of any length."""
     draw = np.random.default_rng(0)
-    lengths = [np.array([1]), np.array([length]), draw.integers(1, length + 1, 64)]
-    rows = []
-    for found in lengths:
-        items = draw.integers(1, catalog.n_items + 1, (len(found), int(found.max())))
-        rows.append(torch.from_numpy(np.where(np.arange(items.shape[1]) < found[:, None], items, 0)))
-    return rows
+    batches = ([1], [length], draw.integers(1, length + 1, 64))
+    return [history_batch([draw.integers(1, catalog.n_items + 1, n) for n in found], length) for found in batches]
 
 
 def _require_equal(found: Tensor, wanted: Tensor, name: str) -> None:

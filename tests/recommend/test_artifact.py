@@ -133,7 +133,7 @@ def test_damage_is_told_with_its_file(run_of, tmp_path):
             recloom.Artifact(folder)
         (folder / name).write_bytes(whole)
     (folder / "artifact.json").write_text('{"format": 99}')
-    with pytest.raises(InputError, match=r"artifact.json: format 99"):
+    with pytest.raises(InputError, match=r"artifact.json: format 99.*export the run again"):
         recloom.Artifact(folder)
 
 

@@ -64,7 +64,7 @@ def train(
     """
     from recloom.data.dataset import Dataset
     from recloom.methods import describe
-    from recloom.run import train as train_run
+    from recloom.run_training import train as train_run
 
     prepared = Dataset.load(data)
     mixed = precision == "mixed"
