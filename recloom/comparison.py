@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -37,6 +38,7 @@ class Comparison:
         recipes: by method, that of its run with the first seed: arguments, and where it was trained.
         evaluations: by method, one a seed, with per-user ranks.
         missing: methods that were still to come when the table was written.
+        command: the command line that measures the same; DATA stands for the folder of the data.
     """
 
     leaderboard: pl.DataFrame
@@ -48,6 +50,7 @@ class Comparison:
     recipes: Mapping[str, Mapping[str, Any]] = field(repr=False)
     evaluations: Mapping[str, Sequence[Evaluation]] = field(repr=False)
     missing: Sequence[str] = ()
+    command: str = ""
 
     def markdown(self) -> str:
         """The leaderboard with intervals, spread, cost and p-values, as a Markdown table."""
@@ -74,6 +77,8 @@ class Comparison:
                 "",
                 f"Not finished. To come, which will change the tests' corrections: {', '.join(self.missing)}.",
             ]
+        if self.command:
+            lines += ["", f"Command: `{self.command}`"]
         return "\n".join([*lines, "", self._measured()]) + "\n"
 
     def _measured(self) -> str:
@@ -97,6 +102,7 @@ class Comparison:
             "protocol": self.protocol,
             "metric": self.metric,
             "baselines": list(self.baselines),
+            "command": self.command,
             "data": self.data,
             "leaderboard": self.leaderboard.to_dicts(),
             "tests": self.tests.to_dicts(),
@@ -168,6 +174,18 @@ def compare(
         raise InputError(
             f"metric={metric!r} cannot be compared under {protocol} with these data; choose one of {', '.join(offered)}"
         )
+    command = _command(
+        "all" if methods == "all" else ",".join(dict.fromkeys(methods)),
+        {
+            "seeds": seeds,
+            "protocol": protocol,
+            "k": ",".join(map(str, k)),
+            "metric": metric,
+            "baseline": ",".join(baselines),
+        },
+        {"": shared, **(numbers or {})},
+        vary or {},
+    )
     trains, selected_by = {}, {}
     for label, (name, chosen) in settings.items():
         stages = catalogue.build(name, data.catalog, **chosen)
@@ -183,7 +201,8 @@ def compare(
         there = [name for name in baselines if name in found]
         tests = compare_paired(found, metric, there) if len(found) > 1 and there else pl.DataFrame()
         missing = [name for name in settings if name not in facts]
-        return Comparison(table, tests, protocol, metric, baselines, data.identity(), recipes, dict(found), missing)
+        identity = data.identity()
+        return Comparison(table, tests, protocol, metric, baselines, identity, recipes, dict(found), missing, command)
 
     with tempfile.TemporaryDirectory(prefix="recloom-compare-") if out is None else nullcontext(out) as place:
         for label, (name, chosen) in settings.items():
@@ -205,6 +224,26 @@ def compare(
             if tables is not None:
                 _write(compared(), Path(tables))
     return compared()
+
+
+def _command(
+    methods: str,
+    options: Mapping[str, Any],
+    numbers: Mapping[str, Mapping[str, Any]],
+    vary: Mapping[str, Mapping[str, Sequence[Any]]],
+) -> str:
+    """The command line of a comparison, with every option that changes its numbers."""
+    given = [f"--{name}={value}" for name, value in {"methods": methods, **options}.items() if value]
+    for name, varied in vary.items():
+        given += [f"--vary={name}.{key}={','.join(map(_typed, values))}" for key, values in varied.items()]
+    for name, chosen in numbers.items():
+        given += [f"{name}.{key}={_typed(value)}".removeprefix(".") for key, value in chosen.items()]
+    return shlex.join(["recloom", "compare", "DATA", *given])
+
+
+def _typed(value: Any) -> str:
+    """A value as it is typed on a command line: text as it is, all else as JSON, which TOML reads too."""
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _offered(data: Dataset, protocol: str, k: Sequence[int]) -> list[str]:

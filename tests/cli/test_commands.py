@@ -1,6 +1,7 @@
 """The command line from a log to recommendations, on the simulated shop."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -295,6 +296,13 @@ def test_compare_varies_an_argument(call, place, tmp_path):
     assert rows["sasrec dim=4"]["parameters"] < rows["sasrec dim=8"]["parameters"]
     kept = recloom.load(tmp_path / "out" / "sasrec-dim=4" / "seed-1").recipe["numbers"]
     assert kept["dim"] == 4 and kept["length"] == 10
+    found = json.loads(out)
+    name, verb, data, *same = shlex.split(found["command"])
+    assert [name, verb, data] == ["recloom", "compare", "DATA"]
+    code, out, err = call("compare", place / "data", *same, "-o", tmp_path / "out", "--json")
+    assert code == 0, err
+    assert json.loads(out) == found, "the runs in the folder are those of the command"
+    assert f"Command: `{found['command']}`" in (tmp_path / "out" / "leaderboard.md").read_text()
 
 
 def test_tune_and_train_with_the_best(call, place, tmp_path):
