@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recloom.comparison import Comparison, compare
+    from recloom.comparison import compare
     from recloom.data.dataset import Dataset, prepare
     from recloom.data.simulate import Shop, simulate
     from recloom.errors import InputError
@@ -24,7 +24,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 _HOMES = {
     "Artifact": "recloom.recommend.artifact",
-    "Comparison": "recloom.comparison",
+    "Comparison": "recloom.leaderboard",
     "Dataset": "recloom.data.dataset",
     "InputError": "recloom.errors",
     "Range": "recloom.tuning",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -18,100 +15,11 @@ import polars as pl
 
 from recloom import methods as catalogue
 from recloom.data.dataset import Dataset
-from recloom.data.files import write_atomically
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation, bootstrap, compare_paired, get_protocol
+from recloom.leaderboard import Comparison, command_line
+from recloom.run import Run
 from recloom.run_training import train
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What `compare` found.
-
-    Attributes:
-        leaderboard: one row a method, best first: mean, standard deviation over seeds (`_sd`) and 95 % bootstrap
-            interval over users (`_low`, `_high`) of each metric, seeds, training seconds of a seed, parameters, and
-            what selected the weights on validation (`selected_by`).
-        tests: paired tests of every method against each of the baselines, with Holm's correction over all of them.
-        protocol, metric, baselines: what was ranked how, by what the table is sorted, and what the tests are against.
-        data: fingerprint, users, items, actions and split.
-        recipes: by method, that of its run with the first seed: arguments, and where it was trained.
-        evaluations: by method, one a seed, with per-user ranks.
-        missing: methods that were still to come when the table was written.
-        command: the command line that measures the same; DATA stands for the folder of the data.
-    """
-
-    leaderboard: pl.DataFrame
-    tests: pl.DataFrame
-    protocol: str
-    metric: str
-    baselines: Sequence[str]
-    data: Mapping[str, Any] = field(repr=False)
-    recipes: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    evaluations: Mapping[str, Sequence[Evaluation]] = field(repr=False)
-    missing: Sequence[str] = ()
-    command: str = ""
-
-    def markdown(self) -> str:
-        """The leaderboard with intervals, spread, cost and p-values, as a Markdown table."""
-        shown = [name for name in self.leaderboard.columns if name.split("@")[0] in ("HR", "NDCG") and "_" not in name]
-        p = {(row["method"], row["against"]): f"{row['p_holm']:.2g}" for row in self.tests.to_dicts()}
-        heads = ["p"] if len(self.baselines) == 1 else [f"p {name}" for name in self.baselines]
-        against = " and ".join(self.baselines)
-        tested_how = f"; p: paired test of {self.metric} against {against} with Holm's correction" if against else ""
-        lines = [
-            f"Test part, {self.protocol}: mean ± standard deviation over seeds, 95 % interval over users for "
-            f"{self.metric}{tested_how}.\n",
-            f"| method | {' | '.join([*shown, 'interval', *heads])} | seeds | seconds | parameters | selected by |",
-            f"|---|{'---:|' * (len(shown) + len(heads) + 4)}---|",
-        ]
-        for row in self.leaderboard.to_dicts():
-            spread = {name: f" ± {row[f'{name}_sd']:.4f}" if row["seeds"] > 1 else "" for name in shown}
-            values = [f"{row[name]:.4f}{spread[name]}" for name in shown]
-            interval = f"{row[f'{self.metric}_low']:.4f} to {row[f'{self.metric}_high']:.4f}"
-            tested = [p.get((row["method"], name)) or p.get((name, row["method"]), "") for name in self.baselines]
-            cost = f"{row['seeds']} | {row['train_seconds']:.0f} | {row['parameters']:,} | {row['selected_by']}"
-            lines.append(f"| {row['method']} | {' | '.join([*values, interval, *tested])} | {cost} |")
-        if self.missing:
-            lines += [
-                "",
-                f"Not finished. To come, which will change the tests' corrections: {', '.join(self.missing)}.",
-            ]
-        if self.command:
-            lines += ["", f"Command: `{self.command}`"]
-        return "\n".join([*lines, "", self._measured()]) + "\n"
-
-    def _measured(self) -> str:
-        """A sentence on the data, the code and the processor."""
-        found = [recipe.get("environment", {}) for recipe in self.recipes.values()]
-        commits = dict.fromkeys(name for one in found for name in one.get("commits", []))
-        places = dict.fromkeys(
-            f"{one['hardware'].get('cuda', one['hardware']['processor'])}, {one['hardware']['cores']} cores"
-            for one in found
-            if "hardware" in one
-        )
-        at = f" Code: {', '.join(commits)}." if commits else ""
-        return (
-            f"{self.data['users']:,} users, {self.data['items']:,} items, {self.data['actions']:,} actions, "
-            f"{self.data['split']} split, fingerprint {self.data['fingerprint']}.{at} Trained on: {'; '.join(places)}."
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the ranks, ready for JSON."""
-        return {
-            "protocol": self.protocol,
-            "metric": self.metric,
-            "baselines": list(self.baselines),
-            "command": self.command,
-            "data": self.data,
-            "leaderboard": self.leaderboard.to_dicts(),
-            "tests": self.tests.to_dicts(),
-            "missing": list(self.missing),
-            "recipes": {
-                label: {key: recipe[key] for key in ("method", "numbers", "environment") if key in recipe}
-                for label, recipe in self.recipes.items()
-            },
-        }
 
 
 def fitting(data: Dataset) -> list[str]:
@@ -174,7 +82,7 @@ def compare(
         raise InputError(
             f"metric={metric!r} cannot be compared under {protocol} with these data; choose one of {', '.join(offered)}"
         )
-    command = _command(
+    command = command_line(
         "all" if methods == "all" else ",".join(dict.fromkeys(methods)),
         {
             "seeds": seeds,
@@ -186,11 +94,10 @@ def compare(
         {"": shared, **(numbers or {})},
         vary or {},
     )
-    trains, selected_by = {}, {}
-    for label, (name, chosen) in settings.items():
-        stages = catalogue.build(name, data.catalog, **chosen)
-        trains[label], last = any(stage.epochs for stage in stages), stages[-1]
-        selected_by[label] = f"{last.monitor} {last.protocol}" if trains[label] and last.monitor else ""
+    trains = {
+        label: any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen))
+        for label, (name, chosen) in settings.items()
+    }
     found: dict[str, list[Evaluation]] = {}
     facts: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
@@ -206,44 +113,18 @@ def compare(
 
     with tempfile.TemporaryDirectory(prefix="recloom-compare-") if out is None else nullcontext(out) as place:
         for label, (name, chosen) in settings.items():
-            found[label] = []
-            seconds: list[float] = []
+            found[label], costs = [], []
             for seed in range(1, seeds + 1 if trains[label] else 2):
                 folder = Path(place) / re.sub(r"[^\w.=+-]", "-", label) / f"seed-{seed}"
                 run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen)
                 found[label].append(run.evaluate(protocol=protocol, k=k))
                 recipes.setdefault(label, run.recipe)
-                seconds.append(float(run.history["train_seconds"].sum()) if run.history.height else 0.0)
+                costs.append(_cost(run))
                 say(f"{label} seed {seed}: {metric} {found[label][-1].metrics().get(metric, float('nan')):.4f}")
-            facts[label] = _summary(found[label]) | {
-                "seeds": len(found[label]),
-                "train_seconds": float(np.mean(seconds)),
-                "parameters": sum(p.numel() for p in run.method.parameters()),
-                "selected_by": selected_by[label],
-            }
+            facts[label] = _summary(found[label]) | {"seeds": len(found[label])} | _mean_cost(costs)
             if tables is not None:
-                _write(compared(), Path(tables))
+                compared().write(Path(tables))
     return compared()
-
-
-def _command(
-    methods: str,
-    options: Mapping[str, Any],
-    numbers: Mapping[str, Mapping[str, Any]],
-    vary: Mapping[str, Mapping[str, Sequence[Any]]],
-) -> str:
-    """The command line of a comparison, with every option that changes its numbers."""
-    given = [f"--{name}={value}" for name, value in {"methods": methods, **options}.items() if value]
-    for name, varied in vary.items():
-        given += [f"--vary={name}.{key}={','.join(map(_typed, values))}" for key, values in varied.items()]
-    for name, chosen in numbers.items():
-        given += [f"{name}.{key}={_typed(value)}".removeprefix(".") for key, value in chosen.items()]
-    return shlex.join(["recloom", "compare", "DATA", *given])
-
-
-def _typed(value: Any) -> str:
-    """A value as it is typed on a command line: text as it is, all else as JSON, which TOML reads too."""
-    return "none" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _offered(data: Dataset, protocol: str, k: Sequence[int]) -> list[str]:
@@ -253,13 +134,6 @@ def _offered(data: Dataset, protocol: str, k: Sequence[int]) -> list[str]:
         several = bool((asked.target_stop - asked.stop > 1).any())
         kinds += ["Recall", "popularity", "novelty"] if several else ["popularity", "novelty"]
     return ["MRR", *(f"{kind}@{cut}" for kind in kinds for cut in k)]
-
-
-def _write(comparison: Comparison, folder: Path) -> None:
-    """The tables as files."""
-    text = json.dumps(comparison.to_dict(), indent=1)
-    write_atomically(folder / "leaderboard.json", lambda file: file.write_text(text + "\n"))
-    write_atomically(folder / "leaderboard.md", lambda file: file.write_text(comparison.markdown()))
 
 
 def _numbers(
@@ -315,3 +189,25 @@ def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:
         if name in bounds:
             row[f"{name}_low"], row[f"{name}_high"] = bounds[name]
     return row
+
+
+def _cost(run: Run) -> dict[str, Any]:
+    """What a run took, and what selected its weights."""
+    history, chosen = run.history, run.selected
+    before = 0 if chosen is None else history.filter(history["stage"] < history["stage"].max()).height
+    return {
+        "train_seconds": float(history["train_seconds"].sum()) if history.height else 0.0,
+        "epochs": history.height,
+        "best_epoch": None if chosen is None else before + chosen["epoch"] + 1,
+        "parameters": sum(p.numel() for p in run.method.parameters()),
+        "selected_by": "" if chosen is None else f"{chosen['metric']} {chosen['protocol']}",
+    }
+
+
+def _mean_cost(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """That of a seed: numbers of one kind of run as means, the rest as it is the same for all seeds."""
+    means = {
+        key: None if costs[0][key] is None else float(np.mean([cost[key] for cost in costs]))
+        for key in ("train_seconds", "epochs", "best_epoch")
+    }
+    return costs[0] | means

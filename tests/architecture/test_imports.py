@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "recloom"
 ORDER = [
     "errors", "toml_files", "data", "views", "nn", "items", "encoders", "objectives", "evaluation", "training",
-    "methods", "recommend", "run_recipe", "environment", "run_folder", "start", "run", "run_training", "comparison",
-    "tuning", "results", "recipes", "reproduce", "cli", "__main__",
+    "methods", "recommend", "run_recipe", "environment", "run_folder", "start", "run", "run_training", "leaderboard",
+    "comparison", "tuning", "results", "recipes", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

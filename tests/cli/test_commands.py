@@ -215,6 +215,11 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
         "pop": "",
         "sasrec": "NDCG@10 full-mask",
     }
+    assert {row["method"]: (row["epochs"], row["best_epoch"]) for row in found["leaderboard"]} == {
+        "pop": (0, None),
+        "sasrec": (1, 1),
+    }
+    assert columns_of(table, "epochs") == {"pop": ["0"], "sasrec": ["1 (1)"]}
     run = recloom.load(tmp_path / "out" / "sasrec" / "seed-1")
     assert found["recipes"]["sasrec"]["numbers"]["dim"] == 8 and found["data"]["users"] == run.data().n_users
     assert found["recipes"]["sasrec"]["environment"] == run.recipe["environment"]
@@ -237,6 +242,14 @@ def columns_of(table, *names):
     heads, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "|" in line]
     places = [heads.index(name) for name in names]
     return {row[0]: [row[place] for place in places] for row in rows}
+
+
+def test_the_best_epoch_is_counted_over_all_stages(place, tmp_path):
+    numbers = {"pretrain_epochs": 2, "epochs": 3, "dim": 8, "length": 10, "layers": 1}
+    found = recloom.compare(place / "data", ["s3rec-mip"], seeds=1, out=tmp_path, progress=False, **numbers)
+    row = found.leaderboard.row(0, named=True)
+    history = recloom.load(tmp_path / "s3rec-mip" / "seed-1").history
+    assert row["epochs"] == 5 and row["best_epoch"] == history["valid/NDCG@10"].fill_null(-1).arg_max() + 1 > 2
 
 
 def test_a_comparison_that_was_killed_goes_on_with_the_epoch_it_was_in(place, tmp_path, monkeypatch):
