@@ -12,6 +12,9 @@ from torch import Tensor
 
 from recloom.data.catalog import PAD
 
+MOST_ITEMS = 1 << 12
+"""So much of a history is read where all of it counts, which bounds the memory of a batch."""
+
 
 @dataclass(frozen=True)
 class SequenceBatch:
@@ -74,6 +77,11 @@ def gather(items: NDArray[np.int32], start: NDArray[np.int64], stop: NDArray[np.
     """Slices `items[start:stop]` as right-padded rows, `(rows, longest)` int64."""
     at = start[:, None] + np.arange(int((stop - start).max(initial=0)))
     return np.where(at < stop[:, None], items[np.minimum(at, len(items) - 1)], 0).astype(np.int64)
+
+
+def latest(items: NDArray[np.int32], start: NDArray[np.int64], stop: NDArray[np.int64]) -> Tensor:
+    """The last `MOST_ITEMS` of the slices `items[start:stop]` as right-padded rows, `(rows, longest)` int64."""
+    return torch.from_numpy(gather(items, np.maximum(start, stop - MOST_ITEMS), stop))
 
 
 def history_batch(histories: Sequence[NDArray[np.int64]], length: int) -> SequenceBatch:

@@ -9,8 +9,9 @@ import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from recloom.data.batch import SequenceBatch, gather
+from recloom.data.batch import SequenceBatch, gather, latest
 from recloom.data.catalog import Catalog
 from recloom.data.dataset import Dataset
 from recloom.data.windows import Windows, WindowsOf, whole
@@ -120,6 +121,12 @@ def query_batches(
         rows = order[begin : begin + users_per_batch]
         items = gather(data.sequences.items, start[rows], asked.stop[rows])
         yield rows, SequenceBatch(torch.from_numpy(asked.users[rows].astype(np.int64)), torch.from_numpy(items))
+
+
+def whole_histories(data: Dataset, part: str, rows: NDArray[np.int64]) -> Tensor:
+    """The histories behind rows of `query_batches`, `(rows, longest)`: all of them, or their latest `MOST_ITEMS`."""
+    asked = data.split.valid if part == "valid" else data.split.test
+    return latest(data.sequences.items, asked.start[rows], asked.stop[rows])
 
 
 def corrupted(data: Dataset, share: float, seed: int) -> NDArray[np.int32]:

@@ -20,11 +20,11 @@ class SeenItems(nn.Module):
     Of the item's own score `share` is kept; `seen + recency[steps since it last stood there] + times * (times it did -
     1)` is added. At first nothing changes. Where people never take an item twice, `seen` goes far below 0 and nothing
     seen is recommended; where they do, recency and number of times say what they come back to. Nothing of it is a
-    parameter: the numbers are fitted to the scores of a trained method, which learns nothing of them. Rows hold the
-    latest `length` items of a history; older ones keep their scores.
+    parameter: the numbers are fitted to the scores of a trained method, which learns nothing of them. Rows may hold
+    more of a history than the method reads.
 
     Args:
-        length: the longest row.
+        length: how many steps back have a number each; what is older shares the last.
     """
 
     share: Tensor
@@ -112,8 +112,11 @@ def places(items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         `(batch, width)` bool, int64 and int64; the numbers mean nothing at other places.
     """
-    valid = items != 0
-    same = items[:, :, None] == items[:, None, :]
-    later = torch.ones(same.shape[1:], dtype=torch.bool, device=items.device).triu(1)
-    since = valid.sum(1, keepdim=True) - 1 - torch.arange(items.shape[1], device=items.device)
-    return valid & ~(same & later).any(2), since.clamp(min=0), same.sum(2) - 1
+    valid, at = items != 0, torch.arange(items.shape[1], device=items.device).expand(items.shape)
+    since = valid.sum(1, keepdim=True) - 1 - at
+    found, order = torch.sort(items, dim=1, stable=True)
+    begins, ends = torch.ones_like(valid), torch.ones_like(valid)
+    begins[:, 1:] = ends[:, :-1] = found[:, 1:] != found[:, :-1]
+    before = at - torch.where(begins, at, 0).cummax(1).values
+    last, again = (torch.zeros_like(of).scatter(1, order, of) for of in (ends, before))
+    return valid & last, since.clamp(min=0), again

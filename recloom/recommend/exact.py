@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recloom.data.batch import SequenceBatch, gather
+from recloom.data.batch import SequenceBatch, gather, latest
 from recloom.evaluation.top import FOLDS
 from recloom.recommend.histories import Histories
 from recloom.recommend.restrictions import Restrictions
@@ -85,18 +85,19 @@ class ExactSearch:
             numbers = np.full(len(rows), -1) if self.asked.numbers is None else self.asked.numbers[rows]
             batch = SequenceBatch(torch.from_numpy(numbers), items).to(self.device)
             queries = self.search.into(buffer[:, : len(rows), : self.width], batch, candidates)
-            self._add_terms(buffer[0, : len(rows)], batch)
+            self._add_terms(rows, buffer[0, : len(rows)])
             self._keep(rows, buffer[0, : len(rows)], queries)
         return self
 
-    def _add_terms(self, scores: Tensor, batch: SequenceBatch) -> None:
+    def _add_terms(self, rows: NDArray[np.int64], scores: Tensor) -> None:
         """What a method adds to the scores of a history's own items, where they may be recommended."""
         seen_items = self.search.method.seen_items
         if self.filter_seen or seen_items is None:
             return
-        columns = self._tensor(self._columns(batch.items.cpu().numpy()))
-        real, columns = (batch.items > 0) & (columns >= 0), columns.clamp(min=0)
-        terms = seen_items(batch.items, scores.gather(1, columns))
+        histories = latest(self.asked.items, self.asked.offsets[rows], self.asked.offsets[rows + 1])
+        columns, items = self._tensor(self._columns(histories.numpy())), histories.to(self.device)
+        real, columns = (items > 0) & (columns >= 0), columns.clamp(min=0)
+        terms = seen_items(items, scores.gather(1, columns))
         scores.scatter_add_(1, columns, terms.to(scores.dtype) * real)
 
     def _keep(self, rows: NDArray[np.int64], scores: Tensor, queries: Tensor | None) -> None:

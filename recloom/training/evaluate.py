@@ -13,7 +13,7 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
 from recloom.data.dataset import Dataset
-from recloom.data.module import query_batches
+from recloom.data.module import query_batches, whole_histories
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation, Evaluator
 from recloom.training.method import Method, scores_of
@@ -75,10 +75,11 @@ def evaluate(
             batch = SequenceBatch(torch.full_like(batch.users, -1), batch.items)
         batch = batch.to(method.device)
         if table is not None:
-            queries, terms = method.queries(batch), None
+            queries, seen, terms = method.queries(batch), None, None
             if method.seen_items is not None:
-                terms = method.seen_items(batch.items, scores_of(queries, table, batch.items))
-            evaluator.add_queries(rows, queries, batch.items, terms)
+                seen = batch.items if insert_noise else whole_histories(data, part, rows).to(method.device)
+                terms = method.seen_items(seen, scores_of(queries, table, seen))
+            evaluator.add_queries(rows, queries, seen, terms)
         else:
             evaluator.add_scores(rows, _scores(method, batch, evaluator, rows, data.n_items))
     method.train(was_training)

@@ -17,6 +17,9 @@ from recloom.nn.seen_items import SeenItems
 from recloom.training.backbone import Backbone
 from recloom.training.optimizers import MakeOptimizer, adam
 
+NUMBERS_AT_ONCE = 1 << 24
+"""The most numbers of item vectors that are gathered at one time for scores of single items."""
+
 
 class Method(L.LightningModule, ABC):
     """A method of sequential recommendation. Subclasses are final.
@@ -138,4 +141,7 @@ def scores_of(queries: Tensor, table: Tensor, items: Tensor) -> Tensor:
         table: `(n_items + 2, dim)`.
         items: `(batch, width)` ids.
     """
-    return torch.einsum("bkd,bwd->bkw", queries, F.embedding(items, table)).amax(1)
+    step = max(1, NUMBERS_AT_ONCE // (items.shape[1] * table.shape[1]))
+    blocks = zip(queries.split(step), items.split(step), strict=True)
+    found = [torch.einsum("bkd,bwd->bkw", asked, F.embedding(own, table)).amax(1) for asked, own in blocks]
+    return torch.cat(found)

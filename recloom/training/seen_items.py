@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recloom.data.dataset import Dataset
-from recloom.data.module import query_batches
+from recloom.data.module import query_batches, whole_histories
 from recloom.nn.seen_items import SeenItems, places
 from recloom.training.evaluate import SCORES_PER_BLOCK
 from recloom.training.method import Method
@@ -86,4 +86,4 @@ def scored_rows(method: Method, data: Dataset, most: int) -> Iterator[tuple[Tens
         targets = torch.from_numpy(data.sequences.items[asked.stop[rows]]).to(method.device, torch.int64)
         scores = (method.queries(batch) @ table.t()).amax(1)
         scores[:, 0] = scores[:, -1] = OUT
-        yield scores, batch.items, targets
+        yield scores, whole_histories(data, "valid", rows).to(method.device), targets

@@ -11,6 +11,7 @@ from recloom.data.batch import SequenceBatch
 from recloom.errors import InputError
 from recloom.nn.seen_items import SPREAD, SeenItems, places
 from recloom.training import Schedule
+from recloom.training.method import scores_of
 from recloom.training.seen_items import fit_seen_items, fitted_temperature, scored_rows
 
 NUMBERS = {"dim": 8, "length": 10, "epochs": 40, "patience": 40, "lr": 5e-3, "batch_size": 64, "dropout": 0.3}
@@ -80,6 +81,36 @@ def test_evaluation_recommendation_and_score_agree(repeating):
         )
     with torch.no_grad():
         method.seen_items.recency[1] -= 3
+
+
+def test_terms_reach_behind_what_a_method_reads(repeating):
+    data, _ = repeating
+    run = recloom.train("sasrec", data, progress=False, seen_items=True, **NUMBERS | {"length": 3, "epochs": 1})
+    method, (offsets, items) = run.method, (data.sequences.offsets, data.sequences.items)
+    assert method.seen_items.recency.shape == (3,) and method.seen_items.recency.abs().min() > 0
+    evaluation = run.evaluate("full-open")
+    for user in (0, 7, 30):
+        history = items[offsets[user] : offsets[user + 1] - 1].astype(np.int64)
+        rows = torch.from_numpy(history)[None]
+        with torch.no_grad():
+            plain = method.queries(SequenceBatch(torch.tensor([user]), rows[:, -3:]))[0, 0] @ method.catalogue().t()
+        seen, wanted = method.seen_items, plain[1:-1].clone()
+        for item in set(history.tolist()):
+            since, times = history[::-1].tolist().index(item), history.tolist().count(item)
+            recency = seen.recency[min(since, 2)]
+            wanted[item - 1] = seen.share * plain[item] + seen.seen + recency + seen.times * (times - 1)
+        target = items[offsets[user + 1] - 1]
+        assert evaluation.ranks[user] == (wanted >= wanted[target - 1]).sum()
+        best = run.recommend([data.catalog.decode(history)], k=4, filter_seen=False).frame
+        assert best["score"].to_list() == pytest.approx(wanted.topk(4).values.tolist(), rel=1e-5)
+
+
+def test_scores_of_single_items_are_gathered_in_blocks(monkeypatch):
+    queries, table, items = torch.randn(5, 2, 4), torch.randn(9, 4), torch.randint(1, 8, (5, 3))
+    wanted = (queries @ table.t()).amax(1).gather(1, items)
+    for most in (1, 30, 1 << 20):
+        monkeypatch.setattr("recloom.training.method.NUMBERS_AT_ONCE", most)
+        torch.testing.assert_close(scores_of(queries, table, items), wanted)
 
 
 class Scored(torch.nn.Module):
@@ -169,6 +200,19 @@ def test_no_more_rows_are_scored_than_asked_however_few_fit_at_one_time(known, m
     monkeypatch.setattr("recloom.training.seen_items.SCORES_PER_BLOCK", 1)
     for most, wanted in ((5, 5), (4, 3), (2, 2), (1, 1)):
         assert sum(len(targets) for _, _, targets in scored_rows(method, data, most)) == wanted
+
+
+def test_places_of_long_rows_by_loops():
+    rows = torch.randint(1, 30, (7, 90), generator=torch.Generator().manual_seed(1))
+    rows[3, 40:], rows[5, 1:] = 0, 0
+    last, since, again = places(rows)
+    for row, items in enumerate(rows.tolist()):
+        items = [item for item in items if item]
+        for at, item in enumerate(items):
+            assert last[row, at] == (item not in items[at + 1 :])
+            if last[row, at]:
+                assert (since[row, at], again[row, at]) == (len(items) - 1 - at, items.count(item) - 1)
+        assert not last[row, len(items) :].any()
 
 
 def test_places_of_rows():
