@@ -20,16 +20,16 @@ the protocol named. The JSON files hold, for every seed, all metrics with bootst
 the data's fingerprint, commit, processor and versions. The data are the public sets of these names as the papers'
 authors published them; `recloom reproduce --help` says how they lie in a folder.
 
-Protocols: `full-mask` ranks every item but those of the user's input; `full-open` leaves them in; `sample-99` ranks
-the target among 99 uniform negatives, drawn by us or, where it says "given", those published with the data; `pop-100`
-among 100 drawn by popularity in training. The split is leave-one-out: the last item is the test target, the one before
-it the validation target; what other people did after that moment is trained on, as in all published rows. In the rows
-in italics: what was published for the same data and protocol (where that is not said, the row tells), and how far our
-row is from it. A star behind a commit: measured with changes since. Epochs are those trained, in brackets the one
-whose weights were kept: where that is the last or nearly so, more epochs may have found better ones. Training is the mean seconds a seed took, and by how many threads, without validation, and
-without those of the run that it starts after. [Variants](variants.md) of one recipe are compared over data sets on a
-page of their own, and so is [what the lists hold](lists.md) beyond hits. Remarks below a table are those of the
-recipes.
+Protocols: `full-mask` ranks every item but those of the user's input; `full-open` leaves them in; `sample-99` ranks the
+target among 99 uniform negatives, drawn by us or, where it says "given", those published with the data; `pop-100` among
+100 drawn by popularity in training. The split is leave-one-out: the last item is the test target, the one before it the
+validation target; what other people did after that moment is trained on, as in all published rows. In the rows in
+italics: what was published for the same data and protocol (where that is not said, the row tells), and how far our row
+is from it. A star behind a commit: measured with changes since. Epochs are those trained, in brackets the one whose
+weights were kept: where that is the last or nearly so, more epochs may have found better ones. Training is the mean
+seconds a seed took, and by how many threads, without validation, and without those of the run that it starts after.
+[Variants](variants.md) of one recipe are compared over data sets on a page of their own, and so is [what the lists
+hold](lists.md) beyond hits. Remarks below a table are those of the recipes.
 """
 LIST_COLUMNS = ("NDCG@10", "coverage@10", "popularity@10", "novelty@10", "distance@10")
 LISTS = """# What the lists hold
