@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from recloom.recommend.artifact import Artifact
     from recloom.run import Run, load
     from recloom.run_training import train
-    from recloom.tuning import Range, Tuning, tune
+    from recloom.search_space import Range
+    from recloom.tuning import Tuning, tune
 
 __version__ = "0.1.0"
 
@@ -27,7 +28,7 @@ _HOMES = {
     "Comparison": "recloom.leaderboard",
     "Dataset": "recloom.data.dataset",
     "InputError": "recloom.errors",
-    "Range": "recloom.tuning",
+    "Range": "recloom.search_space",
     "Run": "recloom.run",
     "Shop": "recloom.data.simulate",
     "Tuning": "recloom.tuning",

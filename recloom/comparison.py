@@ -121,7 +121,8 @@ def compare(
                 recipes.setdefault(label, run.recipe)
                 costs.append(_cost(run))
                 say(f"{label} seed {seed}: {metric} {found[label][-1].metrics().get(metric, float('nan')):.4f}")
-            facts[label] = _summary(found[label]) | {"seeds": len(found[label])} | _mean_cost(costs)
+            mean_cost = pl.DataFrame(costs).mean().row(0, named=True)
+            facts[label] = _summary(found[label]) | {"seeds": len(found[label])} | mean_cost | _facts(run)
             if tables is not None:
                 compared().write(Path(tables))
     return compared()
@@ -191,23 +192,18 @@ def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:
     return row
 
 
-def _cost(run: Run) -> dict[str, Any]:
-    """What a run took, and what selected its weights."""
-    history, chosen = run.history, run.selected
+def _cost(run: Run) -> dict[str, float | None]:
+    """Seconds and epochs of a run, and the epoch whose weights were kept, over all stages and from 1."""
+    history, chosen, cost = run.history, run.selected, run.cost
     before = 0 if chosen is None else history.filter(history["stage"] < history["stage"].max()).height
+    best = None if chosen is None else before + chosen["epoch"] + 1
+    return {"train_seconds": cost["train_seconds"], "epochs": cost["epochs"], "best_epoch": best}
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What is the same for all seeds: the parameters, and what selected the weights."""
+    chosen = run.selected
     return {
-        "train_seconds": float(history["train_seconds"].sum()) if history.height else 0.0,
-        "epochs": history.height,
-        "best_epoch": None if chosen is None else before + chosen["epoch"] + 1,
         "parameters": sum(p.numel() for p in run.method.parameters()),
         "selected_by": "" if chosen is None else f"{chosen['metric']} {chosen['protocol']}",
     }
-
-
-def _mean_cost(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """That of a seed: numbers of one kind of run as means, the rest as it is the same for all seeds."""
-    means = {
-        key: None if costs[0][key] is None else float(np.mean([cost[key] for cost in costs]))
-        for key in ("train_seconds", "epochs", "best_epoch")
-    }
-    return costs[0] | means

@@ -64,8 +64,8 @@ class Comparison:
             interval = f"{row[f'{self.metric}_low']:.4f} to {row[f'{self.metric}_high']:.4f}"
             tested = [p.get((row["method"], name)) or p.get((name, row["method"]), "") for name in self.baselines]
             kept = "" if row["best_epoch"] is None else f" ({row['best_epoch']:.0f})"
-            cost = f"{row['epochs']:.0f}{kept} | {row['train_seconds']:.0f} | {row['parameters']:,}"
-            cells = [row["method"], *values, interval, *tested, f"{row['seeds']}", cost, row["selected_by"]]
+            cost = [f"{row['seeds']}", f"{row['epochs']:.0f}{kept}", f"{row['train_seconds']:.0f}"]
+            cells = [row["method"], *values, interval, *tested, *cost, f"{row['parameters']:,}", row["selected_by"]]
             lines.append(f"| {' | '.join(cells)} |")
         if self.missing:
             lines += [

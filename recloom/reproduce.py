@@ -202,15 +202,7 @@ def summary(entry: dict[str, Any]) -> str:
 
 def _training(run: Run) -> dict[str, Any]:
     """Epochs and seconds of training, and the validation value that selected the weights (None if nothing did)."""
-    history = run.history
-    if history.is_empty():
-        return {"epochs": 0, "train_seconds": 0.0, "valid_seconds": 0.0, "selected": None}
-    return {
-        "epochs": history.height,
-        "train_seconds": round(float(history["train_seconds"].sum()), 1),
-        "valid_seconds": round(float(history["valid_seconds"].sum()), 1),
-        "selected": run.selected,
-    }
+    return {name: round(value, 1) for name, value in run.cost.items()} | {"selected": run.selected}
 
 
 def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:

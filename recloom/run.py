@@ -58,6 +58,14 @@ class Run:
         return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
 
     @property
+    def cost(self) -> dict[str, float]:
+        """What training took over all stages: `epochs`, and the `train_seconds` and `valid_seconds` of them."""
+        history = self.history
+        return {"epochs": history.height} | {
+            name: float(history[name].sum()) if history.height else 0.0 for name in ("train_seconds", "valid_seconds")
+        }
+
+    @property
     def selected(self) -> dict[str, Any] | None:
         """What selected the weights: `metric`, `protocol`, its `value` on validation, `epoch`; None if nothing did."""
         history = self.history

@@ -21,31 +21,10 @@ from recloom.data.files import write_atomically
 from recloom.errors import InputError
 from recloom.run_recipe import numbers_to_write, unlike
 from recloom.run_training import train
+from recloom.search_space import DRAWS, Range, Search, load_optuna, suggest
 
 FORMAT = 1
 TRIALS, BEST = "trials.json", "best.toml"
-RANDOM_TRIALS = 8
-"""Trials drawn at random before Optuna's sampler learns from them."""
-
-DRAWS = 100
-"""How often Optuna is asked for a setting that has not been tried."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`, both included; whole ones where both are. `log`: by their logarithms."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high or (self.log and self.low <= 0):
-            raise InputError(f"range {self.low}..{self.high}: it must rise, and begin above 0 where it is logarithmic")
-
-
-Search = Mapping[str, Range | Sequence[Any]]
-"""What is searched, by argument: a range, or a list of values."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +94,7 @@ def tune(
         InputError: an unknown argument, one that is both given and searched, a method that does not train, no Optuna,
             or a folder that holds another search.
     """
-    optuna = _optuna()
+    optuna = load_optuna()
     given = [data] if isinstance(data, (Dataset, str, Path)) else list(data)
     datasets = [one if isinstance(one, Dataset) else Dataset.load(Path(one)) for one in given]
     named = dict(zip(_names(datasets), datasets, strict=True))
@@ -135,7 +114,7 @@ def tune(
         done = _read(folder / TRIALS, json.loads(json.dumps(head)))
         _write(folder, head, done)  # before anything is trained, so that another search finds the folder taken
         for number in range(len(done), trials):
-            chosen = {} if number == 0 else _suggested(optuna, search, done, seed)
+            chosen = {} if number == 0 else suggest(optuna, search, done, seed)
             if chosen is None:
                 say(f"{number} settings have been tried, and {DRAWS} draws brought no other")
                 break
@@ -156,15 +135,6 @@ def tune(
             shutil.rmtree(work, ignore_errors=True)
             say(_line(done[-1]))
     return _tuning(head, done)
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise InputError("tuning needs Optuna: pip install 'recloom[tune]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
 
 
 def _names(datasets: Sequence[Dataset]) -> list[str]:
@@ -196,42 +166,6 @@ def _check(
     if metric is None or not stages[0].epochs:
         raise InputError(f"{method} is not trained with a look at validation, so there is nothing to tune it by")
     return metric, protocol
-
-
-def _suggested(optuna: Any, search: Search, done: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any] | None:
-    """What Optuna would try next; it is told anew each time, so that a stopped search goes on to the same trials.
-
-    Trials that failed are left out, and those outside of what is searched, as the first one may be. None where
-    Optuna thinks of nothing that has not been tried.
-    """
-    kinds = {key: _distribution(optuna, choice) for key, choice in search.items()}
-    sampler = optuna.samplers.TPESampler(seed=seed * 100_003 + len(done), n_startup_trials=RANDOM_TRIALS)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    for trial in done:
-        values = trial["arguments"]
-        if trial["score"] is not None and all(_holds(choice, values[key]) for key, choice in search.items()):
-            study.add_trial(
-                optuna.trial.create_trial(params=dict(values), distributions=kinds, value=float(trial["score"]))
-            )
-    before = [trial["arguments"] for trial in done]
-    for _ in range(DRAWS):
-        asked = study.ask(kinds).params
-        found = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in asked.items()}
-        if found not in before:
-            return found
-    return None
-
-
-def _distribution(optuna: Any, choice: Range | Sequence[Any]) -> Any:
-    if not isinstance(choice, Range):
-        return optuna.distributions.CategoricalDistribution(list(choice))
-    whole = isinstance(choice.low, int) and isinstance(choice.high, int)
-    kind = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
-    return kind(choice.low, choice.high, log=choice.log)
-
-
-def _holds(choice: Range | Sequence[Any], value: Any) -> bool:
-    return choice.low <= value <= choice.high if isinstance(choice, Range) else value in list(choice)
 
 
 def _tried(

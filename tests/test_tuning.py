@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 import recloom
-from recloom import Range, tuning
+from recloom import Range, search_space, tuning
 from recloom.errors import InputError
 
 pytest.importorskip("optuna")
@@ -39,7 +39,7 @@ def test_trials_are_kept_and_the_best_is_a_recipe(cycle, tmp_path):
 
 
 def test_a_stopped_search_goes_on_to_the_same_trials(cycle, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "RANDOM_TRIALS", 2)
+    monkeypatch.setattr(search_space, "RANDOM_TRIALS", 2)
     search = {"dropout": Range(0.0, 0.6)}
     whole = recloom.tune("sasrec", cycle, search, trials=5, **SMALL)
     recloom.tune("sasrec", cycle, search, trials=3, out=tmp_path, **SMALL)

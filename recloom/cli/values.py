@@ -75,7 +75,7 @@ def parse_varied(texts: Sequence[str] | None) -> dict[str, dict[str, list[Any]]]
 
 def parse_search(texts: Sequence[str] | None) -> dict[str, Any]:
     """`["dim=32,64", "lr=1e-4..1e-2:log"]` as lists and ranges by argument."""
-    from recloom.tuning import Range
+    from recloom.search_space import Range
 
     search: dict[str, Any] = {}
     for text in texts or ():
