@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any
 
@@ -90,19 +90,17 @@ def preset_of(build: Callable[..., list[Stage]], name: str | None) -> dict[str, 
     return presets[name]
 
 
-def refuse_unread(model: str, read: Sequence[str], given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """An `InputError` where an argument that a model does not read is given another value than its default.
+def refuse_unread(part: Callable[..., Any], given: Mapping[str, Any], reason: str) -> None:
+    """An `InputError` where an argument that nothing reads has another value than its default in `part`.
 
     Args:
-        read: names of the arguments the model reads.
-        given, defaults: values by argument.
+        given: values by argument.
+        reason: why nothing reads them, and what to do.
     """
+    parameters = inspect.signature(part).parameters
     for name, value in given.items():
-        if name not in read and value != defaults[name]:
-            raise InputError(
-                f"{name}={value!r} is a number of the Transformer; model={model!r} reads {', '.join(read)} alone. "
-                f"Leave {name} out, or choose model='sasrec'"
-            )
+        if value != parameters[name].default:
+            raise InputError(f"{name}={value!r} has no effect: {reason}")
 
 
 def _inner(part: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,8 +12,8 @@ code has 1) partners of each rank are so compared. Hidden items become the mask 
 history, where the code has states of padding. The code passes the mask's ratio to the reordering: `reorder_ratio=0.7`
 repeats that. `preset` sets loss, grouping and that ratio, where not given, to what the paper or the code has. Batches
 hold rows of like length and equal numbers of targets, so that the number of rows that are contrasted varies;
-`grouping="random"` (code) takes any 256. `threshold=0` is the code's "SIMRC" of Beauty: all operators for all
-histories.
+`grouping="random"` (code) takes any 256. Weights are selected by NDCG@10 (code: NDCG@20). `threshold=0` is the code's
+"SIMRC" of Beauty: all operators for all histories.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ Departures. What the paper leaves open is an argument of `build`, with these def
   the other, more often than chance. A past and a future keep their items nearest to t.
 - Gradients flow into the future's side too (`stop_gradient=True` for not); items are not collapsed.
 - `two_stage=True` is how re-implementations use it: the objective pre-trains the encoder alone, and next-item
-  prediction fine-tunes it.
+  prediction fine-tunes it; theirs is with `loss="bce"`.
+- `future="items"` and "next-three" take the mean over the items (the paper writes a sum, and tells no scale).
+- Weights start as in the library's other Transformers (the paper's software draws Glorot-uniform ones).
 - Selection is on validation NDCG@10 under full-mask.
 """
 
@@ -29,7 +31,7 @@ from recloom.data.windows import past_and_future
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import MakeBackbone, composed, refuse_unread
 from recloom.nn import IntentDisentangling
 from recloom.objectives import NextItem
 from recloom.objectives.intents import sequence_to_item, sequence_to_sequence, trusted
@@ -136,7 +138,7 @@ def reverse(items: Tensor) -> Tensor:
 
 @composed(
     hidden=("heads", "inner", "activation"),
-    backbone=partial(sasrec.make_backbone, heads=1, block="original", positions="from_end"),
+    backbone=partial(sasrec.make_backbone, heads=1, attention_dropout=0.5, block="original", positions="from_end"),
     training=partial(Schedule, batch_size=128),
 )
 def build(
@@ -156,11 +158,17 @@ def build(
     """DSSRec from numbers; see `DSSRec`.
 
     Args:
+        trusted_share, stop_gradient: with `future="intents"` alone.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
-        loss, precision: of the second stage, see `NextItem`.
+        loss, precision: of the second stage, see `NextItem`; a loss without it is refused.
         batch_size: of both stages; the second's rows are of like length.
         grouping: batches of the objective hold any pairs ("random"), or those of like length ("length").
     """
+    if not two_stage:
+        refuse_unread(build, {"loss": loss}, "it is the second stage's; leave it out, or say two_stage=True")
+    if future != "intents":
+        unread = {"trusted_share": trusted_share, "stop_gradient": stop_gradient}
+        refuse_unread(build, unread, f"future={future!r} reads no intents of the future; leave it out")
     made, make_optimizer = backbone(catalog), training.optimizer()
     method = DSSRec(
         made,

@@ -2,13 +2,13 @@
 
 Paper: Qiu et al., Contrastive Learning for Representation Degeneration Problem in Sequential Recommendation, WSDM 2022.
 
-Departures: weights are selected by NDCG@10 under full-mask (the code: by MRR@10 under full-open; see `valid_metric` and
-`valid_protocol`), and the other history is always another user's (in the code also an earlier part of the same). The
-code's released default is `contrast="us_x"`: the history under a second dropout mask against another one with the same
-target. "un" contrasts two masks of one history, "su" a history with one of the same target, "us" both. Other histories
-with the same target stay negatives, as in the code; `mask_same_target=True` takes them out. Batches hold histories of
-like length; in the code, and with `grouping="random"`, any. The index of targets is made from the training rows in
-memory.
+Departures: weights are selected by NDCG@10 under full-mask (the code: by MRR@10 under full-open, to which
+`valid_metric="MRR"` with `valid_protocol="full-open"` is nearest), and the other history is always another user's (in
+the code also an earlier part of the same). The code's released default is `contrast="us_x"`: the history under a second
+dropout mask against another one with the same target. "un" contrasts two masks of one history, "su" a history with one
+of the same target, "us" both. Other histories with the same target stay negatives, as in the code;
+`mask_same_target=True` takes them out. Batches hold histories of like length; in the code, and with
+`grouping="random"`, any. The index of targets is made from the training rows in memory.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class DuoRec(Method):
 
 @composed(
     backbone=partial(sasrec.make_backbone, attention_dropout=0.5),
-    training=partial(WindowsSchedule, windows="prefixes"),
+    training=partial(WindowsSchedule, windows="prefixes", epochs=50),
 )
 def build(
     catalog: Catalog,

@@ -12,6 +12,7 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - `normalise=True` (code): augmenters' outputs have unit norm, here guarded against 0.
 - Masked items become the mask item (paper); the code hides them as padding, which right-padded rows cannot hold.
 - `temperature=1` of all contrasts (paper); the code's learned contrasts keep 1 whatever is set.
+- The softmax is over the items alone (code: the row of padding too).
 - The weight of the first contrast, lambda, does not act on the augmenters and is left out of their step.
 `preset="paper"` sets those in which the two differ to the paper's values where they are not given, "code" to the
 code's. The code selects by MRR@10 under full-open, ours by NDCG@10 under full-mask, and draws batches of any 256 rows
@@ -20,7 +21,6 @@ code's. The code selects by MRR@10 under full-open, ours by NDCG@10 under full-m
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -187,9 +187,11 @@ def over(model: str, backbone: MakeBackbone) -> MakeBackbone:
         raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}")
     if model == "sasrec":
         return backbone
-    parameters = inspect.signature(BACKBONES["sasrec"]).parameters
-    refuse_unread(model, SHARED, backbone.keywords, {name: found.default for name, found in parameters.items()})
-    return partial(BACKBONES[model], **{name: backbone.keywords[name] for name in SHARED})
+    read = {name: backbone.keywords[name] for name in SHARED}
+    unread = {name: value for name, value in backbone.keywords.items() if name not in SHARED}
+    reason = f"model={model!r} reads {', '.join(SHARED)} alone; leave it out, or choose model='sasrec'"
+    refuse_unread(BACKBONES["sasrec"], unread, reason)
+    return partial(BACKBONES[model], **read)
 
 
 @with_presets(code=CODE, paper=PAPER)

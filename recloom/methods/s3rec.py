@@ -29,7 +29,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -277,8 +276,8 @@ def build(
     of_transformer: dict[str, Any] = {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
     of_transformer |= {"activation": activation, "positions": positions}
     if model in RECURRENT:
-        defaults = {name: parameter.default for name, parameter in signature(build).parameters.items()}
-        refuse_unread(model, list(numbers), of_transformer, defaults)
+        reason = f"model={model!r} reads {', '.join(numbers)} alone; leave it out, or choose model='sasrec'"
+        refuse_unread(build, of_transformer, reason)
     else:
         numbers |= of_transformer
     backbone = BACKBONES.get(model, sasrec.make_backbone)(catalog, **numbers)

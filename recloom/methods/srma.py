@@ -6,12 +6,13 @@ Departures: the next-item loss is the softmax over all items (`loss="bce"` is th
 dropout, as in the code. The encoder beside it is trained first, by the first stage, and is read without dropout and
 never trained on (in the code it keeps its dropout, and the published command leaves it out). `complement="contrast"`
 (code) adds a contrast of both views with its reading of the history, "states" (paper) its reading of each view to the
-view's own. The weight of the contrast is that of the whole loss: the code's .1 (README .5) stands within the contrast's
-.1. `preset` sets complement, loss and grouping, where they are not given, to what the paper or the code has.
+view's own, `complement_weight` times, which the paper tells no value of: the default is the contrast's, and small here.
+The weight of the contrast is that of the whole loss: the code's .1 (README .5) stands within the contrast's .1.
+`preset` sets complement, loss and grouping, where they are not given, to what the paper or the code has.
 `layer_choice="distinct"` drops other layers for each view; "same" drops the same for both, as the code's second mode.
-Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256.
-Hidden items become the mask item; `contrast_on="flat"` compares all states end to end, with nothing before the start of
-a history.
+Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256. Weights are
+selected by NDCG@10 (code: NDCG@20). Hidden items become the mask item; `contrast_on="flat"` compares all states end to
+end, with nothing before the start of a history.
 """
 
 from __future__ import annotations

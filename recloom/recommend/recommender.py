@@ -143,7 +143,7 @@ class Recommender:
             raise InputError(
                 f"cold: {self.search.name} does not score items by their attributes, so it knows nothing of items "
                 f"without actions in training; train a method that does on data with attributes (sasrec-f with "
-                f"scored_by='items', loom, fm, autoint), or leave cold out"
+                f"scored_by='items', loom, mminforec, fm, autoint), or leave cold out"
             )
         limits = read_restrictions(allow, deny, self.catalog)
         if cold:

@@ -73,6 +73,7 @@ def test_info_nce_closed_forms():
     torch.testing.assert_close(info_nce(one, two), info_nce(two, one))
     torch.testing.assert_close(info_nce(one, two), info_nce(one[order], two[order]))
     assert info_nce(one[:1], two[:1]).item() == pytest.approx(0, abs=1e-12)
+    assert info_nce(one, two, same=torch.ones(4, 4, dtype=torch.bool)).item() == pytest.approx(0, abs=1e-12)
     big = torch.randn(6, 3) * 40
     assert torch.isfinite(info_nce(big, big))
     units = [nn.functional.normalize(torch.randn(50, 8), dim=1) for _ in range(2)]
@@ -138,6 +139,15 @@ def test_without_contrast_each_is_next_item_prediction(cycle, batch, name):
     assert torch.equal(*losses) and set(method.epoch_losses()) == {"loss/next_item", "loss/total"}
     for one, two in zip(method.backbone.parameters(), twin.backbone.parameters(), strict=True):
         assert (one.grad is None and two.grad is None) or torch.equal(one.grad, two.grad)
+
+
+@pytest.mark.parametrize("name", ["cl4srec", "coserec", "duorec"])
+def test_without_contrast_it_is_sasrec_run_for_run(cycle, name):
+    numbers = {"dim": 8, "length": 10, "epochs": 2, "positions": "from_end", "windows": "whole", "batch_size": 64}
+    numbers |= {"attention_dropout": 0.5}
+    one = recloom.train(name, cycle, progress=False, contrast_weight=0.0, **numbers).method.state_dict()
+    two = recloom.train("sasrec", cycle, progress=False, **numbers).method.state_dict()
+    assert two and all(torch.equal(value, one[key]) for key, value in two.items())
 
 
 def test_a_dropped_operator_leaves_two(cycle):

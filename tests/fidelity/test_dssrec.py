@@ -102,10 +102,32 @@ def test_closed_forms():
     torch.testing.assert_close(sequence_to_item(doubled, item), sequence_to_item(one, item) + math.log(K))
     perfect = torch.eye(B * K, D).double().view(B, K, D) * 200
     torch.testing.assert_close(sequence_to_sequence(perfect, perfect), torch.zeros(B, K).double(), atol=1e-9, rtol=0)
+    found = sequence_to_item(perfect, perfect[:, 1])
+    torch.testing.assert_close(found, torch.zeros(B).double(), atol=1e-9, rtol=0)
     plain = torch.nn.functional.cross_entropy(one[:, 0] @ item.t() / math.sqrt(D), torch.arange(B), reduction="none")
     torch.testing.assert_close(sequence_to_item(one, item), plain)
     plain = torch.nn.functional.cross_entropy(one[:, 0] @ item.t() / math.sqrt(D), torch.arange(B), reduction="none")
     torch.testing.assert_close(sequence_to_sequence(one, item[:, None])[:, 0], plain)
+
+
+def test_what_is_trusted_does_not_depend_on_the_scale_and_grows_with_the_share():
+    losses, before = torch.rand(5, 4).double(), torch.zeros(5, 4).bool()
+    for share in (0.1, 0.3, 0.35, 0.8, 1.0):
+        kept = []
+        for scale in (1.0, 0.01, 300.0):
+            scaled = (losses * scale).requires_grad_()
+            trusted(scaled, share).backward()
+            kept.append(scaled.grad > 0)
+        assert torch.equal(kept[0], kept[1]) and torch.equal(kept[0], kept[2])
+        assert kept[0].sum() == math.ceil(share * 20) and bool((kept[0] | ~before).all())
+        before = kept[0]
+
+
+def test_the_order_of_a_batch_is_of_no_account():
+    past, future, items, order = vectors(B, K, D), vectors(B, K, D), vectors(B, D), torch.tensor([2, 0, 1])
+    torch.testing.assert_close(sequence_to_item(past[order], items[order]), sequence_to_item(past, items)[order])
+    found = sequence_to_sequence(past[order], future[order])
+    torch.testing.assert_close(found, sequence_to_sequence(past, future)[order])
 
 
 def layer():
@@ -187,7 +209,7 @@ def test_reverse():
 
 def dssrec(**numbers):
     catalog = Catalog(np.arange(30), train_counts=np.ones(32))
-    return methods.build("dssrec", catalog, dim=8, length=6, dropout=0.0, **numbers)[0].method.double()
+    return methods.build("dssrec", catalog, dim=8, length=6, dropout=0.0, attention_dropout=0.0, **numbers)[0].method.double()
 
 
 def batch():
@@ -208,6 +230,27 @@ def test_lambda_0_is_the_next_item_alone_and_the_label_s_bias_learns_nothing(num
     for parameter, gradient in zip(method.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
     assert method.intents.biases.grad[1].abs().max() == 0 < method.intents.biases.grad[0].abs().max()
+
+
+def test_one_intent_is_the_softmax_and_info_nce_of_the_batch():
+    method = dssrec(intents=1, trusted_share=1.0)
+    past, future = split(batch(), 6)
+    assert (method.intents.clusters(method.backbone(past)) == 1).all()
+    mine, theirs = method.read(past)[:, 0], as_label(method, reverse(future))[:, 0]
+    following, rows = method.backbone.items.table()[future[:, 0]], torch.arange(len(past))
+    losses = [torch.nn.functional.cross_entropy(mine @ other.t() / 8**0.5, rows) for other in (following, theirs)]
+    torch.testing.assert_close(method.training_step(batch(), 0), sum(losses))
+
+
+def test_what_a_choice_does_not_read_is_refused():
+    for numbers, name in (
+        ({"loss": "bce"}, "loss='bce'"),
+        ({"future": "none", "trusted_share": 0.3}, r"trusted_share=0\.3"),
+        ({"future": "items", "stop_gradient": True}, "stop_gradient=True"),
+    ):
+        with pytest.raises(InputError, match=f"{name} has no effect"):
+            dssrec(**numbers)
+    methods.build("dssrec", Catalog(np.arange(30), train_counts=np.ones(32)), two_stage=True, loss="bce")
 
 
 def as_label(method, items):
@@ -295,9 +338,10 @@ def test_wrong_numbers_are_refused():
             dssrec(**numbers)
 
 
-def test_pairs_are_dealt_out_in_equal_numbers(cycle):
+@pytest.mark.parametrize("grouping", ["random", "length"])
+def test_pairs_are_dealt_out_in_equal_numbers(cycle, grouping):
     windows = past_and_future(cycle.sequences, cycle.split.train_stop, 10)
-    batches = list(TrainingBatches(cycle.sequences.items, windows, batch_size=128, counted="rows"))
+    batches = list(TrainingBatches(cycle.sequences.items, windows, batch_size=128, counted="rows", grouping=grouping))
     assert sum(map(len, batches)) == len(windows) == 300 * 7
     sizes = sorted(map(len, batches))
     assert sizes[1] >= 127 and sizes[-1] <= 128 and len(batches) == 17

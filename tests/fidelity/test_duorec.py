@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import recloom
 from recloom import methods
 from recloom.data.module import TrainingBatches, window_batch
 from recloom.data.windows import prefixes
@@ -49,6 +50,19 @@ def test_partners_have_the_same_target_are_others_and_are_drawn_alike(cycle):
     lengths = torch.bincount((many > 0).sum(1), minlength=12).double() / 20_000
     wanted = torch.bincount(torch.tensor([len(rows) for rows in others]), minlength=12).double() / len(others)
     assert (lengths - wanted).abs().max() < 0.015
+
+
+def test_partners_come_from_the_training_rows_alone(cycle, monkeypatch):
+    seen = []
+
+    class Watched(SameTarget):
+        def __init__(self, items, windows, device):
+            seen.append(windows)
+            super().__init__(items, windows, device)
+
+    monkeypatch.setattr("recloom.methods.duorec.SameTarget", Watched)
+    recloom.train("duorec", cycle, progress=False, dim=8, length=10, epochs=1)
+    assert seen and all((windows.stop <= cycle.split.train_stop[windows.users]).all() for windows in seen)
 
 
 def test_a_target_nobody_else_has_gives_the_row_itself(cycle):

@@ -104,6 +104,13 @@ def test_the_margin_is_0_where_all_scores_are_equal():
     assert margin_regulariser(zero, zero).item() == 0 == margin_regulariser(zero[:1], zero[:1]).item()
 
 
+def test_where_all_vectors_are_0_each_contrast_is_a_guess_among_the_others(cycle):
+    method = make("mclrec", cycle.catalog, normalise=False)
+    method.augmenters = nn.ModuleList([nn.Identity(), nn.Identity()])
+    learned, margin = method.learned(torch.zeros(5, 8), torch.zeros(5, 8))
+    assert learned.item() == pytest.approx(3 * math.log(9)) and margin.item() == 0
+
+
 def test_with_identity_augmenters_the_learned_contrast_is_three_times_the_random_one(cycle, batch):
     method = make("mclrec", cycle.catalog, normalise=False)
     method.augmenters = nn.ModuleList([nn.Identity(), nn.Identity()])
@@ -222,6 +229,15 @@ def test_without_contrasts_mclrec_is_sasrec_with_as_many_steps_a_batch(cycle, ba
         torch.testing.assert_close(value, method.state_dict()[name])
     moved = any(not torch.equal(a, b) for a, b in zip(before, method.augmenters.parameters(), strict=True))
     assert moved == ("phi" in schedule), "the augmenters' own step is left"
+
+
+def test_with_one_step_a_batch_and_no_contrast_it_is_sasrec_run_for_run(cycle):
+    """To the bit, without dropout, which the augmenters' step would draw too."""
+    shared = {"dim": 8, "length": 10, "dropout": 0.0, "attention_dropout": 0.0, "windows": "prefixes", "epochs": 2}
+    weights = {"random_weight": 0.0, "learned_weight": 0.0, "schedule": "theta,phi"}
+    one = recloom.train("mclrec", cycle, progress=False, **shared, **weights).method.state_dict()
+    two = recloom.train("sasrec", cycle, progress=False, **shared).method.state_dict()
+    assert two and all(torch.equal(value, one[name]) for name, value in two.items())
 
 
 def test_a_shared_augmenter_is_one_module_and_sizes_are_the_paper_s(cycle):

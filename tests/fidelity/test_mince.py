@@ -86,3 +86,13 @@ def test_several_right_answers_are_no_worse_than_each_and_bear_one_that_is_far_a
         assert 0 < mince(prediction, moved, target, once).item() - inner <= math.log(4 / 3) + 1e-5
         found = mince(prediction, moved, target, once, inside=False).item() - outer
         assert away / 4 - math.log(4 / 3) - 1e-5 <= found < away / 4
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_constant_on_all_logits_of_a_row_changes_nothing(inside):
+    predictions, keys = torch.randn(5, 4).double(), torch.randn(2, 6, 4).double()
+    targets, counts = torch.tensor([0, 3, 3, 5, 1]), torch.rand(1, 6).double()
+    before = mince(predictions, keys, targets, counts, inside=inside)
+    shifts = torch.cat([predictions, torch.randn(5, 1).double() * 20], 1)
+    after = mince(shifts, torch.cat([keys, torch.ones(2, 6, 1).double()], 2), targets, counts, inside=inside)
+    torch.testing.assert_close(before, after)

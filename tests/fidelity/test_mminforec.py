@@ -192,6 +192,34 @@ def test_bpr_ranks_the_target_above_one_other_item_of_the_batch(cycle_with_attri
         make(cycle_with_attributes, loss="bpr", temporal=False)
 
 
+def test_where_every_item_stands_as_often_counts_make_no_difference(cycle_with_attributes):
+    rows = torch.tensor([[3, 1, 4], [2, 4, 1]])
+    twice = SequenceBatch(torch.arange(2), rows, torch.tensor([[1, 4, 2], [4, 1, 3]]))
+    found = [
+        make(cycle_with_attributes, candidates=candidates, positives="all").training_step(twice, 0)
+        for candidates in ("occurrences", "distinct")
+    ]
+    torch.testing.assert_close(*found)
+
+
+def test_a_memory_of_nothing_leaves_the_state():
+    memory, states = Memory(4, 3, dropout=0.0), torch.randn(6, 4)
+    memory.slots.data.zero_()
+    assert torch.equal(memory(states), states)
+
+
+def test_what_a_choice_does_not_read_is_refused(cycle_with_attributes):
+    for numbers, name in (
+        ({"loss": "bpr", "mince": "outside"}, "mince='outside'"),
+        ({"loss": "bpr", "positives": "single"}, "positives='single'"),
+        ({"model": "gru4rec", "items": "meancc", "layers": 3}, "layers=3"),
+        ({"model": "gru4rec", "items": "id", "heads": 1}, "heads=1"),
+    ):
+        with pytest.raises(InputError, match=f"{name} has no effect"):
+            methods.build("mminforec", cycle_with_attributes.catalog, **numbers)
+    methods.build("mminforec", cycle_with_attributes.catalog, model="gru4rec", layers=3)
+
+
 def test_the_memory_s_forms():
     torch.manual_seed(0)
     states = torch.randn(6, 4)

@@ -5,6 +5,8 @@ import pytest
 from recloom import methods
 from recloom.data.windows import sliding
 
+VIEWS = {"crop_ratio": 0.2, "mask_ratio": 0.7, "reorder_ratio": 0.2, "contrast_on": "flat", "epochs": 300}
+
 
 @pytest.mark.parametrize("name", ["bpr-mf", "fm", "autoint", "ncf", "fpmc", "caser", "hgn", "bert4rec"])
 def test_every_action_of_a_long_history_is_trained_on(cycle_with_attributes, name):
@@ -23,6 +25,15 @@ def test_every_action_of_a_long_history_is_trained_on(cycle_with_attributes, nam
         ("caser", {"recent": 5, "targets": 3, "horizontal": 16, "vertical": 4, "dropout": 0.5, "weight_decay": 1e-6}),
         ("hgn", {"recent": 5, "targets": 3, "loss": "bpr", "negatives": 1, "weight_decay": 1e-6}),
         ("bert4rec", {"mask_share": 0.6, "last_share": 1 / 11, "dropout": 0.5, "attention_dropout": 0.2, "length": 50}),
+        ("cl4srec", {"crop_ratio": 0.6, "mask_ratio": 0.3, "reorder_ratio": 0.6, "contrast_weight": 0.1}),
+        ("duorec", {"contrast": "us_x", "contrast_weight": 0.1, "temperature": 1.0, "dropout": 0.5, "epochs": 50}),
+        ("coserec", VIEWS | {"threshold": 4, "insert_ratio": 0.4, "substitute_ratio": 0.1, "warmup": 160}),
+        ("lma4rec", VIEWS | {"threshold": 4, "insert_ratio": 0.4, "substitute_ratio": 0.1, "warmup": 160}),
+        ("iclrec", VIEWS | {"intents": 256, "contrast_weight": 0.1, "intent_weight": 0.1, "patience": 40}),
+        ("srma", VIEWS | {"extra_layers": 2, "left_out": 1, "contrast_weight": 0.1, "attention_dropout": 0.1}),
+        ("mclrec", {"crop_ratio": 0.5, "mask_ratio": 0.5, "reorder_ratio": 0.8, "learned_weight": 0.05}),
+        ("dssrec", {"block": "original", "batch_size": 128, "grouping": "random", "lr": 1e-3}),
+        ("mminforec", {"slots": 64, "copies": 4, "key_dropout": 0.5, "memory_dropout": 0.2, "weight_decay": 1e-4}),
     ],
 )
 def test_numbers_of_the_papers_are_the_defaults(name, wanted):
@@ -30,3 +41,19 @@ def test_numbers_of_the_papers_are_the_defaults(name, wanted):
     arguments = methods.arguments(name)
     for key, value in wanted.items():
         assert arguments[key] == (pytest.approx(value) if isinstance(value, float) else value), key
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "wanted"),
+    [
+        ("coserec", "paper", {"loss": "bce", "grouping": "random"}),
+        ("coserec", "code", {"loss": "bce", "grouping": "random", "reorder_ratio": 0.7}),
+        ("iclrec", "paper", {"loss": "bce", "grouping": "random", "mask_same_intent": True}),
+        ("iclrec", "code", {"loss": "bce", "grouping": "random", "mask_same_intent": False, "restarts": 5}),
+        ("srma", "paper", {"loss": "bce", "grouping": "random", "complement": "states"}),
+        ("srma", "code", {"loss": "bce", "grouping": "random", "complement": "contrast"}),
+    ],
+)
+def test_presets_hold_what_paper_and_code_have(name, preset, wanted):
+    held = methods.with_defaults(name, {"preset": preset})
+    assert {key: held[key] for key in wanted} == wanted

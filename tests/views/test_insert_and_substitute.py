@@ -48,7 +48,9 @@ def test_rows_of_different_lengths_do_not_mix():
 def test_a_share_is_exchanged_everywhere_alike():
     for length, ratio, size in ((8, 0.3, 2), (5, 0.1, 1), (1, 0.5, 1)):
         items = rows(length)
+        before = items.clone()
         found = substitute_items(items, items + 100, ratio, draws())
+        assert torch.equal(items, before)
         changed = found != items
         assert (changed.sum(1) == size).all() and torch.equal(found[changed], items[changed] + 100)
         assert (changed.double().mean(0)[:length] - size / length).abs().max() < 0.02 and not changed[:, length:].any()
