@@ -22,6 +22,14 @@ def test_sasrec_reaches_five_sixths_of_the_best_possible():
         assert 5 / 6 * best[name] <= learnt[name] <= 1.02 * best[name]
 
 
+def test_popularity_is_worth_little_more_than_chance_among_popular_items():
+    shop = recloom.simulate(n_users=2000, n_items=1500, seed=0)
+    run = recloom.train("pop", recloom.prepare(shop.log, min_user=0, min_item=0))
+    among_any, among_popular = (run.evaluate(protocol=name).metrics()["HR@10"] for name in ("sample-99", "pop-100"))
+    chance = 10 / 101
+    assert among_any > 3 * chance and among_popular < 1.3 * chance
+
+
 @pytest.fixture(scope="module")
 def old_and_new():
     """Prepared data of 1,500 users; the histories of 1,000 others, and what each of those did last."""

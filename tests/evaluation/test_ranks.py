@@ -310,3 +310,18 @@ def test_low_precision_and_gradients_are_accepted(random_data):
     assert plain.ranks.tolist() == low.ranks.tolist()
     with torch.inference_mode():
         assert run_vectors(Evaluator(data), queries, table.detach()).ranks.tolist() == plain.ranks.tolist()
+
+
+@pytest.mark.parametrize(("shift", "alike"), [(20, True), (-20, False)])
+def test_seen_items_scored_0_are_as_good_as_removed_where_what_is_found_scores_more(random_data, shift, alike):
+    """As published code of S3-Rec's family has it: with scores above 0 its numbers compare with full-mask's."""
+    data = random_data()
+    scores = torch.randn(len(data.split.test.users), data.catalog.n_items) + shift
+    ranks = run_scores(Evaluator(data, protocol="full-mask"), scores.clone()).ranks
+    of_zeroed = []
+    for row, score in enumerate(scores):
+        score[[item - 1 for item in data.history(row)]] = 0
+        target = int(data.sequences.items[data.split.test.stop[row]]) - 1
+        of_zeroed.append(int((score > score[target]).sum()))
+    at_top = [np.where(found < 20, found, 20) for found in (ranks, np.array(of_zeroed))]
+    assert np.array_equal(*at_top) == alike
