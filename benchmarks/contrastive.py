@@ -4,8 +4,9 @@
 
 FOLDER holds `interactions.parquet`. Rows are prefixes of a fifth of the users, 256 a batch. The plain version makes, in
 each of the three steps of a batch, one pass over the rows and one over each of two views, and the wasted pass over the
-rows in the augmenters' step; `without_waste` leaves that one out. Views are recloom's in both, and their share of a
-step is measured by itself. `any_rows` is the time of recloom's steps on batches of any rows, as the authors draw them,
+rows in the augmenters' step; `without_waste` leaves that one out. Views are recloom's in both. The share of views in a
+step is measured by itself: MCLRec's two different operators of three, and CoSeRec's one of five, twice, in a step of
+CoSeRec. `any_rows` is the time of recloom's steps on batches of any rows, as the authors draw them,
 over that of the same steps with every row as long as the longest of its batch.
 """
 
@@ -16,6 +17,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,9 +30,10 @@ from torch import nn
 from training import train
 
 import recloom
+from recloom.data.batch import SequenceBatch
 from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData, TrainingBatches
-from recloom.data.windows import prefixes
+from recloom.data.windows import prefixes, whole
 from recloom.environment import environment
 from recloom.methods.cl4srec import operators
 from recloom.nn import like_lengths
@@ -75,39 +78,62 @@ def margin(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
     return F.relu(right - torch.minimum(right, most)).mean() + F.relu(torch.maximum(right, most) - wrong).mean()
 
 
-def plain(data: recloom.Dataset, batches: list, waste: bool) -> float:
-    """Seconds of a batch."""
-    limit.ATTENTION_DROP = 0.5
-    torch.manual_seed(1)
-    model = limit.Model(data.n_items)
-    widths = (64, 32, 16, 64)
-    maps = [
-        nn.Sequential(*(part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.GELU()))) for _ in range(2)
-    ]
-    theta = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    phi = torch.optim.Adam([p for part in maps for p in part.parameters()], lr=1e-3, fused=True)
-    draw, seconds = torch.Generator().manual_seed(1), []
-    kinds = operators(data.catalog.mask_id, 0.5, 0.5, 0.8)
-    dtype = torch.bfloat16 if recloom.objectives.precision.processor_has_bf16() else torch.float32
-    for batch in batches:
+class Plain:
+    """A model, its maps and their optimizers, a batch at a time."""
+
+    def __init__(self, data: recloom.Dataset, waste: bool) -> None:
+        limit.ATTENTION_DROP = 0.5
+        torch.manual_seed(1)
+        widths = (64, 32, 16, 64)
+        self.waste, self.model, self.seconds = waste, limit.Model(data.n_items), []
+        self.maps = [
+            nn.Sequential(*(part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.GELU())))
+            for _ in range(2)
+        ]
+        self.theta = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True)
+        self.phi = torch.optim.Adam([p for part in self.maps for p in part.parameters()], lr=1e-3, fused=True)
+        self.draw = torch.Generator().manual_seed(1)
+        self.kinds = operators(data.catalog.mask_id, 0.5, 0.5, 0.8)
+        self.dtype = torch.bfloat16 if recloom.objectives.precision.processor_has_bf16() else torch.float32
+
+    def step(self, batch: SequenceBatch) -> None:
         began = time.perf_counter()
-        views = two_different(batch.items, kinds, draw)
+        views = two_different(batch.items, self.kinds, self.draw)
         for step in ("theta", "phi", "theta"):
             loss = torch.zeros(())
-            if step == "theta" or waste:
-                states = ends(model(batch.items), batch.items)
+            if step == "theta" or self.waste:
+                states = ends(self.model(batch.items), batch.items)
             if step == "theta":
-                loss = limit.Softmax.apply(states, model.items.weight[1:-1], batch.last_targets - 1, dtype)
-            one, two = (ends(model(view), view) for view in views)
-            first, second = (F.normalize(part(x), dim=1) for part, x in zip(maps, (one, two), strict=True))
+                table = self.model.items.weight[1:-1]
+                loss = limit.Softmax.apply(states, table, batch.last_targets - 1, self.dtype)
+            one, two = (ends(self.model(view), view) for view in views)
+            first, second = (F.normalize(part(x), dim=1) for part, x in zip(self.maps, (one, two), strict=True))
             pairs = ((one, second), (two, first), (first, second))
             learned = sum(contrast(*pair) + 0.1 * margin(*pair) for pair in pairs)
             (loss + (0.05 if step == "theta" else 1) * learned).backward()
-            (theta if step == "theta" else phi).step()
-            theta.zero_grad(set_to_none=True)
-            phi.zero_grad(set_to_none=True)
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[5:])
+            (self.theta if step == "theta" else self.phi).step()
+            self.theta.zero_grad(set_to_none=True)
+            self.phi.zero_grad(set_to_none=True)
+        self.seconds.append(time.perf_counter() - began)
+
+
+def median_seconds(made: TrainingBatches, step: Callable[[SequenceBatch], object]) -> float:
+    spent = []
+    for batch, _ in zip(made, range(BATCHES), strict=False):
+        began = time.perf_counter()
+        step(batch)
+        spent.append(time.perf_counter() - began)
+    return statistics.median(spent)
+
+
+def views_of_coserec(data: recloom.Dataset, path: Path) -> float:
+    """What both views of a batch cost, as a share of the seconds of a step."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = recloom.train("coserec", path, out=Path(folder) / "run", epochs=3, progress=False)
+        module = SequenceData(data, whole, length=run.method.length)
+        made = TrainingBatches(module.items, module.windows)
+        views = median_seconds(made, lambda batch: [run.method.views(batch.items) for _ in range(2)])
+        return views / (float(run.history["train_seconds"][1:].median()) / len(made))
 
 
 def main() -> None:
@@ -119,25 +145,26 @@ def main() -> None:
     module = SequenceData(data, prefixes, length=50, share=SHARE)
     made = TrainingBatches(module.items, module.windows)
     batches = [batch for batch, _ in zip(made, range(BATCHES), strict=False)]
-    seconds = {"nine_passes": plain(data, batches, True), "without_waste": plain(data, batches, False)}
-    kinds, draw = operators(data.catalog.mask_id, 0.5, 0.5, 0.8), torch.Generator().manual_seed(1)
-    views = []
+    turns = {"nine_passes": Plain(data, True), "without_waste": Plain(data, False)}
     for batch in batches:
-        began = time.perf_counter()
-        two_different(batch.items, kinds, draw)
-        views.append(time.perf_counter() - began)
+        for one in turns.values():
+            one.step(batch)
+    seconds = {name: statistics.median(one.seconds[5:]) for name, one in turns.items()}
+    kinds, draw = operators(data.catalog.mask_id, 0.5, 0.5, 0.8), torch.Generator().manual_seed(1)
+    views = median_seconds(made, lambda batch: two_different(batch.items, kinds, draw))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data"
         recloom.prepare(arguments.folder / "interactions.parquet", min_user=0, min_item=0, out=path)
         history, _ = train(path, method="mclrec", share=SHARE, epochs=3)
         grouped = any_rows(path)
+        of_coserec = views_of_coserec(data, path)
     ours = float(np.median(history["train_seconds"].to_list()[1:])) / len(made)
     found = {
         "data": arguments.folder.name, **environment(),
         "plain_step_seconds": {name: round(value, 4) for name, value in seconds.items()},
         "recloom_step_seconds": round(ours, 4),
         "ratio": {name: round(ours / value, 3) for name, value in seconds.items()},
-        "views_share_of_step": round(statistics.median(views) / ours, 4),
+        "views_share_of_step": {"mclrec": round(views / ours, 4), "coserec": round(of_coserec, 4)},
         "any_rows": round(grouped, 3),
     }  # fmt: skip
     print(json.dumps(found, indent=1))

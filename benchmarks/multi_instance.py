@@ -1,13 +1,15 @@
 """MMInfoRec's step: distinct items encoded once a copy, beside every occurrence encoded, and beside Python loops.
 
-    python benchmarks/multi_instance.py FOLDER -o results/benchmarks/multi_instance.json
+    python benchmarks/multi_instance.py FOLDER [FOLDER ...] -o results/benchmarks/multi_instance.json
 
-FOLDER holds `interactions.parquet` and attributes. All three train the same model on the same batches of 256 average
-users, forward, backward and optimizer step. `every_occurrence` encodes four copies of each item of each row and forms
-all logits at once, right answers by comparing ids; `nested_loops` finds the right answers as the authors' code does:
-one step, one user and one position at a time it looks its target up among all occurrences and marks what it finds, and
-the marks are repeated for the copies. `worst_batch_peak_bytes` is by how much a step of `recloom` on 256 users of 50
-items, as few of them the same as the catalogue allows, raises the peak memory of its process.
+Each FOLDER holds `interactions.parquet` and attributes. On the first, all train the same model on the same batches of
+256 average users, in turns: forward, backward and optimizer step. `every_occurrence` encodes four copies of each item
+of each row, and goes on as recloom does with the first of each item; `all_logits` encodes so too and forms all logits
+at once, right answers by comparing ids; `nested_loops` finds the right answers as the authors' code does: one step, one
+user and one position at a time it looks its target up among all occurrences and marks what it finds, and the marks are
+repeated for the copies. `worst_batch_peak_bytes` is, by folder and number of steps predicted, by how much a step of
+recloom on 256 users of 50 items and the one after them, as few of them the same as the catalogue allows, raises the
+peak memory of its process.
 """
 
 from __future__ import annotations
@@ -36,13 +38,14 @@ from recloom.reproduce import read_data
 
 BATCHES, WARM = 20, 3
 USERS, LENGTH = 256, 50
+STEPS = (1, 2)
 
 PEAK = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from multi_instance import worst_batch_peak
-print(json.dumps({"bytes": worst_batch_peak(Path(sys.argv[2]))}))
+print(json.dumps({"bytes": worst_batch_peak(Path(sys.argv[2]), int(sys.argv[3]))}))
 """
 
 
@@ -78,29 +81,48 @@ def occurrences(method: MMInfoRec, batch: SequenceBatch, right_of: Callable[...,
     return (logits.logsumexp(1) - logits.masked_fill(~right, -torch.inf).logsumexp(1)).mean()
 
 
-def seconds(data: object, batches: list[SequenceBatch], loss: Callable[[MMInfoRec, SequenceBatch], Tensor]) -> float:
-    """Of a batch."""
-    torch.manual_seed(1)
-    method = methods.build("mminforec", data.catalog)[0].method  # type: ignore[attr-defined]
-    optimizer, spent = method.configure_optimizers(), []
+def occurrences_encoded(method: MMInfoRec, batch: SequenceBatch) -> Tensor:
+    """The step, but for how many encodings are formed of an item."""
+    flat = batch.whole().flatten()
+    flat = flat[flat != PAD]
+    _, place = flat.unique(return_inverse=True)
+    first = torch.full((int(place.max()) + 1,), len(flat)).scatter_reduce_(0, place, torch.arange(len(flat)), "amin")
+    encode = method.encode
+    method.encode = lambda distinct: encode(flat)[:, first]  # type: ignore[method-assign]
+    try:
+        return method.training_step(batch, 0)
+    finally:
+        method.encode = encode  # type: ignore[method-assign]
+
+
+def seconds(
+    data: object, batches: list[SequenceBatch], losses: dict[str, Callable[[MMInfoRec, SequenceBatch], Tensor]]
+) -> dict[str, float]:
+    """Of a batch, each in turn."""
+    made = {}
+    for name in losses:
+        torch.manual_seed(1)
+        method = methods.build("mminforec", data.catalog)[0].method  # type: ignore[attr-defined]
+        made[name] = method, method.configure_optimizers(), []
     for batch in batches:
-        began = time.perf_counter()
-        value = loss(method, batch)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        spent.append(time.perf_counter() - began)
-    return statistics.median(spent[WARM:])
+        for name, (method, optimizer, spent) in made.items():
+            began = time.perf_counter()
+            value = losses[name](method, batch)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            spent.append(time.perf_counter() - began)
+    return {name: statistics.median(spent[WARM:]) for name, (_, _, spent) in made.items()}
 
 
-def worst_batch_peak(folder: Path) -> int:
+def worst_batch_peak(folder: Path, steps: int) -> int:
     """Bytes of the largest batch's step; a small one's has filled the caches before."""
     catalog = read_data(folder.parent, folder.name).catalog
     torch.manual_seed(1)
-    method = methods.build("mminforec", catalog)[0].method
+    method = methods.build("mminforec", catalog, steps=steps)[0].method
     optimizer, before = method.configure_optimizers(), 0
     for users in (2, USERS):
-        drawn = torch.randperm(users * LENGTH).view(users, LENGTH) % catalog.n_items + 1
+        drawn = torch.randperm(users * (LENGTH + 1)).view(users, LENGTH + 1) % catalog.n_items + 1
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         optimizer.zero_grad(set_to_none=True)
         method.training_step(SequenceBatch(torch.arange(users), drawn[:, :-1], drawn[:, 1:]), 0).backward()
@@ -110,30 +132,38 @@ def worst_batch_peak(folder: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("-o", "--out", type=Path)
     arguments = parser.parse_args()
     # before anything is read here: a process begins with the peak of the one that starts it
-    peak = python("-c", PEAK, str(Path(__file__).parent), str(arguments.folder))["bytes"]
-    data = read_data(arguments.folder.parent, arguments.folder.name)
-    stage = methods.build("mminforec", data.catalog)[0]
-    module = SequenceData(data, stage.windows, length=50)
-    made = TrainingBatches(module.items, module.windows, batch_size=256)
-    batches = [batch for batch, _ in zip(made, range(BATCHES), strict=False)]
-    found = {
-        "recloom": seconds(data, batches, lambda method, batch: method.training_step(batch, 0)),
-        "every_occurrence": seconds(data, batches, lambda *both: occurrences(*both, compared)),
-        "nested_loops": seconds(data, batches[: WARM + 3], lambda *both: occurrences(*both, looped)),
+    peaks = {
+        folder.name: {
+            steps: python("-c", PEAK, str(Path(__file__).parent), str(folder), str(steps))["bytes"] for steps in STEPS
+        }
+        for folder in arguments.folders
     }
+    folder = arguments.folders[0]
+    data = read_data(folder.parent, folder.name)
+    stage = methods.build("mminforec", data.catalog)[0]
+    module = SequenceData(data, stage.windows, length=LENGTH)
+    made = TrainingBatches(module.items, module.windows, batch_size=USERS)
+    batches = [batch for batch, _ in zip(made, range(BATCHES), strict=False)]
+    losses = {
+        "recloom": lambda method, batch: method.training_step(batch, 0),
+        "every_occurrence": occurrences_encoded,
+        "all_logits": lambda *both: occurrences(*both, compared),
+        "nested_loops": lambda *both: occurrences(*both, looped),
+    }
+    found = seconds(data, batches, losses)
     report = {
-        "data": arguments.folder.name, **environment(),
+        "data": folder.name, **environment(),
         "occurrences_of_a_distinct_item": round(
             sum(int(batch.whole().count_nonzero()) for batch in batches)
             / sum(len(batch.whole().unique()) - 1 for batch in batches), 2
         ),
         "step_seconds": {name: round(value, 4) for name, value in found.items()},
         "times_as_fast": {name: round(value / found["recloom"], 2) for name, value in found.items()},
-        "worst_batch_peak_bytes": peak,
+        "worst_batch_peak_bytes": peaks,
     }  # fmt: skip
     print(json.dumps(report, indent=1))
     if arguments.out:
