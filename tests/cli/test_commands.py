@@ -139,6 +139,20 @@ def test_evaluate(call, place):
     assert "HR@10" in out and "valid" in out and "history length" in out
 
 
+def test_noise_in_training_and_at_test_time(call, place, tmp_path):
+    code, _, err = call("train", "sasrec", place / "data", "-o", tmp_path / "run", "--corrupt", "0.3", *QUICK)
+    assert code == 0, err
+    run = recloom.load(tmp_path / "run")
+    assert run.recipe["training"]["corrupt"] == 0.3
+    assert run.history["loss/total"].to_list() != recloom.load(place / "run").history["loss/total"].to_list()
+    code, out, _ = call("evaluate", place / "run", "--insert-noise", "0.5", "--json")
+    wanted = recloom.load(place / "run").evaluate(insert_noise=0.5).metrics()
+    assert code == 0 and json.loads(out)["metrics"] == pytest.approx(wanted)
+    assert "50% random items inserted" in call("evaluate", place / "run", "--insert-noise", "0.5")[1]
+    code, _, err = call("train", "sasrec", place / "data", "-o", tmp_path / "no", "--corrupt", "1.5", *QUICK)
+    assert code == 2 and "corrupt=1.5" in err and not (tmp_path / "no").exists()
+
+
 def test_evaluate_by_groups(call, place):
     found = recloom.load(place / "run").evaluate()
     code, out, _ = call("evaluate", place / "run", "--groups", "--json")
