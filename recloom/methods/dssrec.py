@@ -31,6 +31,7 @@ from recloom.data.windows import past_and_future
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
+from recloom.methods.causal_models import over
 from recloom.methods.composition import MakeBackbone, composed, refuse_unread
 from recloom.nn import IntentDisentangling
 from recloom.objectives import NextItem
@@ -146,6 +147,7 @@ def build(
     backbone: MakeBackbone,
     training: Schedule,
     *,
+    model: str = "sasrec",
     intents: int = 4,
     trusted_share: float = 0.5,
     future: str = "intents",
@@ -158,6 +160,7 @@ def build(
     """DSSRec from numbers; see `DSSRec`.
 
     Args:
+        model: "sasrec"; "gru4rec" and "caser" read `dim`, `length` and `dropout`, and refuse the Transformer's others.
         trusted_share, stop_gradient: with `future="intents"` alone.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
         loss, precision: of the second stage, see `NextItem`; a loss without it is refused.
@@ -169,7 +172,7 @@ def build(
     if future != "intents":
         unread = {"trusted_share": trusted_share, "stop_gradient": stop_gradient}
         refuse_unread(build, unread, f"future={future!r} reads no intents of the future; leave it out")
-    made, make_optimizer = backbone(catalog), training.optimizer()
+    made, make_optimizer = over(model, backbone, build)(catalog), training.optimizer()
     method = DSSRec(
         made,
         intents=intents,

@@ -21,7 +21,6 @@ code's. The code selects by MRR@10 under full-open, ours by NDCG@10 under full-m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,10 +31,11 @@ from torch import Tensor, nn
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
-from recloom.methods import caser, gru4rec, sasrec
+from recloom.methods import sasrec
 from recloom.methods.about import About
+from recloom.methods.causal_models import over
 from recloom.methods.cl4srec import operators
-from recloom.methods.composition import MakeBackbone, composed, refuse_unread, with_presets
+from recloom.methods.composition import MakeBackbone, composed, with_presets
 from recloom.nn.augmenters import get_augmenter
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
@@ -69,13 +69,6 @@ ALLOWED = {
     "margin_scaled": (True, False),
     "normalise": (True, False),
 }
-BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "sasrec": partial(sasrec.make_backbone, attention_dropout=0.5),
-    "gru4rec": gru4rec.make_backbone,
-    "caser": caser.make_backbone,
-}
-SHARED = ("dim", "length", "dropout")
-"""Numbers of the Transformer that the other models read too."""
 
 
 class MCLRec(Method):
@@ -181,22 +174,9 @@ class MCLRec(Method):
         return self.make_optimizer(self.backbone.parameters()), self.make_optimizer(self.augmenters.parameters())
 
 
-def over(model: str, backbone: MakeBackbone) -> MakeBackbone:
-    """The backbone of a model by the numbers given for a Transformer; those it does not read must be the defaults."""
-    if model not in BACKBONES:
-        raise InputError(f"model={model!r} is not known; choose one of {', '.join(BACKBONES)}")
-    if model == "sasrec":
-        return backbone
-    read = {name: backbone.keywords[name] for name in SHARED}
-    unread = {name: value for name, value in backbone.keywords.items() if name not in SHARED}
-    reason = f"model={model!r} reads {', '.join(SHARED)} alone; leave it out, or choose model='sasrec'"
-    refuse_unread(BACKBONES["sasrec"], unread, reason)
-    return partial(BACKBONES[model], **read)
-
-
 @with_presets(code=CODE, paper=PAPER)
 @composed(
-    backbone=BACKBONES["sasrec"],
+    backbone=partial(sasrec.make_backbone, attention_dropout=0.5),
     training=partial(WindowsSchedule, windows="prefixes"),
 )
 def build(
@@ -233,7 +213,7 @@ def build(
         windows: "prefixes" has one target a row (code); "whole" all targets of a history, several times cheaper.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """
-    made = over(model, backbone)(catalog)
+    made = over(model, backbone, build)(catalog)
     first = get_augmenter(augmenter, made.encoder.dim)
     method = MCLRec(
         made,

@@ -49,6 +49,7 @@ def test_every_method_file_is_listed():
         "__init__",
         "about",
         "argument_texts",
+        "causal_models",
         "composition",
     }
     assert files == {build.__module__.split(".")[-1] for build in methods.METHODS.values()}

@@ -314,6 +314,17 @@ def test_the_intents_sit_on_any_causal_encoder(kind, block):
     assert method.queries(batch()).shape == (5, K, 8)
 
 
+@pytest.mark.parametrize("model", ["gru4rec", "caser"])
+def test_another_model_is_one_argument_away(cycle, model):
+    run = recloom.train("dssrec", cycle, progress=False, model=model, dim=8, length=10, epochs=1)
+    assert np.isfinite(run.history["loss/total"].to_numpy()).all()
+    for name, value in (("layers", 3), ("block", "bert"), ("attention_dropout", 0.0)):
+        with pytest.raises(InputError, match=f"{name}=.*model='{model}' reads dim, length, dropout alone"):
+            methods.build("dssrec", cycle.catalog, model=model, **{name: value})
+    with pytest.raises(InputError, match="model='gru' is not known; choose one of sasrec, gru4rec, caser"):
+        methods.build("dssrec", cycle.catalog, model="gru")
+
+
 def test_an_encoder_that_sees_both_sides_alone_is_refused():
     class Bidirectional(Transformer):
         contexts = frozenset({"bidirectional"})
