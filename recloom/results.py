@@ -71,7 +71,9 @@ def write_tables(folder: Path) -> None:
     """Write `README.md` and `lists.md` from all result files of the folder, `variants.md` from those of variants."""
     results = read_results(folder)
     pages = {
-        "README.md": table(results) + _comparisons(folder),
+        "README.md": table(results)
+        + _links(folder, "comparisons/*/leaderboard.md", "Methods compared with paired tests")
+        + _links(folder, "searches/*/trials.md", "Arguments searched on validation"),
         "variants.md": table_of_variants(results),
         "lists.md": table_of_lists(results),
     }
@@ -79,14 +81,14 @@ def write_tables(folder: Path) -> None:
         write_atomically(folder / name, partial(Path.write_text, data=text))
 
 
-def _comparisons(folder: Path) -> str:
-    """Links to what `recloom compare --tables` wrote to `comparisons/<name>/`, each with a `remark.txt` beside it."""
+def _links(folder: Path, pattern: str, title: str) -> str:
+    """A list of the tables that `compare` and `tune` wrote to folders of their own, each with its `remark.txt`."""
     links = []
-    for file in sorted(folder.glob("comparisons/*/leaderboard.md")):
+    for file in sorted(folder.glob(pattern)):
         remark = file.with_name("remark.txt")
         text = f": {remark.read_text().strip()}" if remark.exists() else ""
         links.append(f"- [{file.parent.name}]({file.relative_to(folder).as_posix()}){text}")
-    return "\n".join(["", "## Methods compared with paired tests", "", *links, ""]) if links else ""
+    return "\n".join(["", f"## {title}", "", *links, ""]) if links else ""
 
 
 def table_of_variants(results: list[dict[str, Any]]) -> str:

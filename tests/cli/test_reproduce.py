@@ -104,14 +104,18 @@ def test_a_remark_of_the_recipe_stands_below_the_table(go, recipe, tmp_path):
     assert len(pages) == 1 and f"- {recipe.stem}: ours counts them all" in pages[0]
 
 
-def test_the_page_links_to_comparisons(tmp_path):
+def test_the_page_links_to_comparisons_and_searches(tmp_path):
     (tmp_path / "comparisons" / "shop").mkdir(parents=True)
     (tmp_path / "comparisons" / "shop" / "leaderboard.md").write_text("| method |")
     write_tables(tmp_path)
     assert "- [shop](comparisons/shop/leaderboard.md)\n" in (tmp_path / "README.md").read_text()
     (tmp_path / "comparisons" / "shop" / "remark.txt").write_text("a short one\n")
+    (tmp_path / "searches" / "shop").mkdir(parents=True)
+    (tmp_path / "searches" / "shop" / "trials.md").write_text("| trial |")
     write_tables(tmp_path)
-    assert "- [shop](comparisons/shop/leaderboard.md): a short one\n" in (tmp_path / "README.md").read_text()
+    page = (tmp_path / "README.md").read_text()
+    assert "- [shop](comparisons/shop/leaderboard.md): a short one\n" in page
+    assert "- [shop](searches/shop/trials.md)\n" in page
 
 
 def test_another_recipe_starts_anew_but_a_published_row_does_not(go, recipe):
