@@ -94,10 +94,7 @@ def compare(
         {"": shared, **(numbers or {})},
         vary or {},
     )
-    trains = {
-        label: any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen))
-        for label, (name, chosen) in settings.items()
-    }
+    trains = {label: _trains(label, name, data, chosen) for label, (name, chosen) in settings.items()}
     found: dict[str, list[Evaluation]] = {}
     facts: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
@@ -174,6 +171,14 @@ def _settings(
             label = " ".join([name, *(f"{key}={value}" for key, value in these.items())])
             settings[label] = name, {**numbers[name], **these}
     return settings
+
+
+def _trains(label: str, name: str, data: Dataset, chosen: Mapping[str, Any]) -> bool:
+    """Whether a method learns anything; an `InputError` about its arguments says which method it is."""
+    try:
+        return any(stage.epochs for stage in catalogue.build(name, data.catalog, **chosen))
+    except InputError as error:
+        raise InputError(f"{label}: {error} ({name}.ARGUMENT=VALUE is for this method alone)") from error
 
 
 def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:

@@ -361,6 +361,15 @@ def test_compare_knows_a_wrong_argument_before_it_trains(place, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_compare_says_which_method_cannot_use_an_argument_given_to_all(call, place, tmp_path):
+    arguments = ["compare", place / "data", "--methods", "pop,sasrec,dssrec", "loss=bce", "-o", tmp_path / "out"]
+    code, _, err = call(*arguments)
+    assert code == 2 and "dssrec: loss='bce' has no effect" in err and "dssrec.ARGUMENT=VALUE" in err
+    assert not (tmp_path / "out").exists()
+    code, out, err = call(*arguments, "dssrec.loss=softmax", "epochs=1", "dim=8", "length=10", "--seeds", 1)
+    assert code == 0 and "dssrec" in out, err
+
+
 def test_all_methods_are_those_the_data_allow(cycle, cycle_with_attributes):
     from recloom import methods
     from recloom.comparison import fitting
