@@ -25,7 +25,7 @@ demo: $(READY)  ## MovieLens-100K: log, trained model, leaderboard, recommendati
 	$(PY) examples/demo.py
 
 test: $(READY)  ## the tests (a few minutes); those on real data need RECLOOM_DATA=FOLDER
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2
 
 test-slow: $(READY)  ## the long tests
 	$(PY) -m pytest -m slow
