@@ -6,8 +6,8 @@ FOLDER holds `interactions.parquet`. Rows are prefixes of a fifth of the users, 
 each of the three steps of a batch, one pass over the rows and one over each of two views, and the wasted pass over the
 rows in the augmenters' step; `without_waste` leaves that one out. Views are recloom's in both. The share of views in a
 step is measured by itself: MCLRec's two different operators of three, and CoSeRec's one of five, twice, in a step of
-CoSeRec. `any_rows` is the time of recloom's steps on batches of any rows, as the authors draw them,
-over that of the same steps with every row as long as the longest of its batch.
+CoSeRec. `any_rows` is the time of recloom's steps on batches of any rows, as the authors draw them, over that of the
+same steps with every row as long as the longest of its batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -117,7 +117,7 @@ class Plain:
         self.seconds.append(time.perf_counter() - began)
 
 
-def median_seconds(made: TrainingBatches, step: Callable[[SequenceBatch], object]) -> float:
+def median_seconds(made: Iterable[SequenceBatch], step: Callable[[SequenceBatch], object]) -> float:
     spent = []
     for batch, _ in zip(made, range(BATCHES), strict=False):
         began = time.perf_counter()
@@ -151,7 +151,7 @@ def main() -> None:
             one.step(batch)
     seconds = {name: statistics.median(one.seconds[5:]) for name, one in turns.items()}
     kinds, draw = operators(data.catalog.mask_id, 0.5, 0.5, 0.8), torch.Generator().manual_seed(1)
-    views = median_seconds(made, lambda batch: two_different(batch.items, kinds, draw))
+    views = median_seconds(batches, lambda batch: two_different(batch.items, kinds, draw))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data"
         recloom.prepare(arguments.folder / "interactions.parquet", min_user=0, min_item=0, out=path)

@@ -116,10 +116,11 @@ def compare(
                 run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen)
                 found[label].append(run.evaluate(protocol=protocol, k=k))
                 recipes.setdefault(label, run.recipe)
-                costs.append(_cost(run))
+                selected = run.selected
+                costs.append(_cost(run, selected))
                 say(f"{label} seed {seed}: {metric} {found[label][-1].metrics().get(metric, float('nan')):.4f}")
             mean_cost = pl.DataFrame(costs).mean().row(0, named=True)
-            facts[label] = _summary(found[label]) | {"seeds": len(found[label])} | mean_cost | _facts(run)
+            facts[label] = _summary(found[label]) | {"seeds": len(found[label])} | mean_cost | _facts(run, selected)
             if tables is not None:
                 compared().write(Path(tables))
     return compared()
@@ -197,17 +198,16 @@ def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:
     return row
 
 
-def _cost(run: Run) -> dict[str, float | None]:
+def _cost(run: Run, chosen: Mapping[str, Any] | None) -> dict[str, float | None]:
     """Seconds and epochs of a run, and the epoch whose weights were kept, over all stages and from 1."""
-    history, chosen, cost = run.history, run.selected, run.cost
+    history, cost = run.history, run.cost
     before = 0 if chosen is None else history.filter(history["stage"] < history["stage"].max()).height
     best = None if chosen is None else before + chosen["epoch"] + 1
     return {"train_seconds": cost["train_seconds"], "epochs": cost["epochs"], "best_epoch": best}
 
 
-def _facts(run: Run) -> dict[str, Any]:
+def _facts(run: Run, chosen: Mapping[str, Any] | None) -> dict[str, Any]:
     """What is the same for all seeds: the parameters, and what selected the weights."""
-    chosen = run.selected
     return {
         "parameters": sum(p.numel() for p in run.method.parameters()),
         "selected_by": "" if chosen is None else f"{chosen['metric']} {chosen['protocol']}",

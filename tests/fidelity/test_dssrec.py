@@ -209,9 +209,8 @@ def test_reverse():
 
 def dssrec(**numbers):
     catalog = Catalog(np.arange(30), train_counts=np.ones(32))
-    return methods.build("dssrec", catalog, dim=8, length=6, dropout=0.0, attention_dropout=0.0, **numbers)[
-        0
-    ].method.double()
+    small = {"dim": 8, "length": 6, "dropout": 0.0, "attention_dropout": 0.0}
+    return methods.build("dssrec", catalog, **small, **numbers)[0].method.double()
 
 
 def batch():
