@@ -34,8 +34,8 @@ class Tuning:
     Attributes:
         method, metric, protocol: what was tuned, and by which metric on validation under which protocol.
         trials: one row a trial in their order: `trial`, `score` (the mean over data sets of the metric, as a share of
-            the first trial's; null where it failed), the searched arguments, the metric on each data set, `seconds`,
-            `error`.
+            the first trial's; null where it failed), the searched arguments, the metric on each data set, `seconds` of
+            training and validation, `error`.
         best: the arguments of the best trial, with those that were not searched.
     """
 
@@ -178,21 +178,24 @@ def _tried(
     progress: bool,
 ) -> dict[str, Any]:
     """The validation value on every data set, or why there is none."""
-    began, values, error = time.perf_counter(), {}, None
+    values: dict[str, float] = {}
     environment: dict[str, Any] = {}
+    seconds, error = 0.0, None
     for name, data in datasets.items():
+        began = time.perf_counter()
         try:
             run = train(method, data, out=folder / name, seed=seed, device=device, progress=progress, **numbers)
             chosen = run.selected
             assert chosen is not None
             values[name], environment = chosen["value"], run.recipe["environment"]
+            seconds += run.cost["train_seconds"] + run.cost["valid_seconds"]  # those before a stop too
         except (InputError, RuntimeError, MemoryError) as problem:
             if isinstance(problem, RuntimeError) and "memory" not in str(problem):  # as torch calls want of it
                 raise
             error = str(problem).strip().split("\n")[0] or type(problem).__name__
+            seconds += time.perf_counter() - began
             break
-    seconds = round(time.perf_counter() - began, 1)
-    return {"values": values, "seconds": seconds, "error": error, "environment": environment}
+    return {"values": values, "seconds": round(seconds, 1), "error": error, "environment": environment}
 
 
 def _score(tried: Mapping[str, Any], first: Mapping[str, Any]) -> float | None:

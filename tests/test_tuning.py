@@ -79,6 +79,21 @@ def test_a_search_that_stops_in_its_first_trial_has_taken_its_folder(cycle, tmp_
     assert recloom.tune("sasrec", cycle, {"dim": [8, 16]}, trials=1, out=tmp_path, progress=False, epochs=1).best
 
 
+def test_the_seconds_of_a_trial_are_those_before_a_stop_too(cycle, tmp_path, monkeypatch):
+    runs = []
+
+    def train_and_stop(*arguments, **numbers):
+        runs.append(recloom.train(*arguments, **numbers))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(tuning, "train", train_and_stop)
+        recloom.tune("sasrec", cycle, {"dim": [8, 16]}, trials=1, out=tmp_path, progress=False, epochs=10)
+    spent = runs[0].cost["train_seconds"] + runs[0].cost["valid_seconds"]
+    found = recloom.tune("sasrec", cycle, {"dim": [8, 16]}, trials=1, out=tmp_path, progress=False, epochs=10)
+    assert found.trials["seconds"].item() == round(spent, 1)
+
+
 def test_a_fault_of_a_program_keeps_its_traceback_and_leaves_no_search(cycle, tmp_path, monkeypatch):
     def broken(*arguments, **numbers):
         raise NotImplementedError("a fault of ours")
