@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from recloom.errors import InputError
 from recloom.methods import caser, gru4rec, sasrec
@@ -34,6 +35,18 @@ def over(model: str, backbone: MakeBackbone, build: Callable[..., list[Stage]]) 
         return backbone
     arguments = inspect.signature(build).parameters
     unread = {key: value for key, value in backbone.keywords.items() if key in arguments and key not in SHARED}
-    reason = f"model={model!r} reads {', '.join(SHARED)} alone; leave it out, or choose model='sasrec'"
-    refuse_unread(build, unread, reason)
+    refuse_numbers_of_transformer(model, SHARED, unread, build)
     return partial(CAUSAL_MODELS[model], **{name: backbone.keywords[name] for name in SHARED})
+
+
+def refuse_numbers_of_transformer(
+    model: str, read: Iterable[str], unread: Mapping[str, Any], build: Callable[..., list[Stage]]
+) -> None:
+    """An `InputError` where a number that a model does not read has another value than its default in `build`.
+
+    Args:
+        read: names of those that it reads.
+        unread: the others' values by name.
+    """
+    reason = f"model={model!r} reads {', '.join(read)} alone; leave it out, or choose model='sasrec'"
+    refuse_unread(build, unread, reason)

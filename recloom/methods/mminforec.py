@@ -44,6 +44,7 @@ from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed, refuse_unread
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.memory import Memory
+from recloom.objectives.mince import candidate_counts
 from recloom.objectives.mince import mince as multi_instance
 from recloom.objectives.ranked import pairwise
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule
@@ -126,7 +127,9 @@ class MMInfoRec(Method):
         vectors = F.embedding(place[:, :-1].clamp(min=0), encoded[0]) * batch.valid[..., None]
         states = self.backbone.encoder(vectors, batch.valid)
         keys = drop(encoded, self.key_dropout, self.training)
-        log_counts, log_total = (found.to(keys.dtype).log() for found in self.counts(place, len(distinct)))
+        once = self.choices["candidates"] == "distinct"
+        counts = candidate_counts(place, len(distinct), self.temporal, self.general, once)
+        log_counts, log_total = (found.to(keys.dtype).log() for found in counts)
         rows, columns = batch.valid.nonzero(as_tuple=True)
         prediction = self.memory(states[rows, columns])
         hidden, losses, n_valid = torch.zeros_like(prediction), [], 0
@@ -173,16 +176,6 @@ class MMInfoRec(Method):
         if isinstance(embedder, ItemsByAttention):
             return embedder.encode(items.repeat(self.copies)).view(self.copies, len(items), -1)
         return embedder(items).expand(self.copies, -1, -1)
-
-    def counts(self, place: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """How often each distinct item stands among the candidates, and in the whole batch, where right answers count.
-
-        `(1, n)`, or `(histories, n)` if candidates differ, and `(n,)`.
-        """
-        own = place.new_zeros(len(place), n + 1).scatter_add_(1, (place + 1), torch.ones_like(place))[:, 1:]
-        total = own.sum(0)
-        found = total[None] if self.temporal and self.general else own if self.temporal else total - own
-        return (found.clamp(max=1), total.clamp(max=1)) if self.choices["candidates"] == "distinct" else (found, total)
 
     def epoch_losses(self) -> dict[str, float]:
         """Also the smallest, the median and the largest length of the memory's slots, `memory/*_norm`."""

@@ -15,10 +15,10 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - Every prefix of the last 50 training items is a row (code); `pretrain_windows="whole"` takes each history once,
   several times cheaper. Prefixes of one item are left out: with the last position hidden, nothing of them is seen.
 - Batches hold rows of like length and equal numbers of items, not of rows.
-- `model` is what is pre-trained and fine-tuned: "sasrec", or another of `MODELS` (the paper's figure 3). "autoint"
-  and "caser" take over the embeddings alone, which a Transformer of the same numbers pre-trains. What pre-training is
-  worth to a model is told by the same command with `pretrain_epochs=0`; the loss, weight decay and first vectors are
-  those of this file, not of the model's own.
+- `model` is what is pre-trained and fine-tuned: "sasrec", or another of `pretrained_models.MODELS` (the paper's figure
+  3). "autoint" and "caser" take over the embeddings alone, which a Transformer of the same numbers pre-trains. What
+  pre-training is worth to a model is told by the same command with `pretrain_epochs=0`; the loss, weight decay and
+  first vectors are those of this file, not of the model's own.
 - Fine-tuning is by softmax over all items; `loss="bce"` (code) gives the published numbers, "bpr" is the paper's.
 - Ours alone: foreign segments come from training items only (the code's from all, held-out ones too); negatives are
   real items outside the row (the code's may be the mask); repeated attributes count once; a history is hidden by
@@ -27,7 +27,6 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -39,19 +38,17 @@ from torch import Tensor, nn
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.negatives import uniform_outside
-from recloom.data.windows import get_windows, prefixes, sliding, whole
+from recloom.data.windows import get_windows, prefixes
 from recloom.errors import InputError
 from recloom.items import AttributeEmbedding
-from recloom.methods import caser, fdsa, gru4rec, gru4rec_f, sasrec, sasrec_f
 from recloom.methods.about import About
-from recloom.methods.autoint import AutoInt
-from recloom.methods.caser import Caser
-from recloom.methods.composition import composed, refuse_unread
+from recloom.methods.composition import composed
+from recloom.methods.pretrained_models import fine_tuning, make_backbone
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
 from recloom.objectives.attributes import attribute_cross_entropy, attribute_info_nce
 from recloom.objectives.ranked import nested_sigmoid, pairwise, sigmoid_info_nce
-from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Schedule, Stage, pair_protocol
+from recloom.training import Backbone, MakeOptimizer, Method, Schedule, Stage
 from recloom.views import cut_segment, mask_items
 
 ABOUT = About("Zhou et al., S3-Rec, CIKM", 2020, "needed")
@@ -65,21 +62,6 @@ CHOICES = {
     "segment_loss": ("nested", "pairwise", "infonce"),
     "reduction": ("sum", "mean"),
 }
-
-
-BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "sasrec": sasrec.make_backbone,
-    "sasrec-f": sasrec_f.make_backbone,
-    "gru4rec": gru4rec.make_backbone,
-    "gru4rec-f": gru4rec_f.make_backbone,
-    "fdsa": fdsa.make_backbone,
-}
-"""The models whose backbone can be pre-trained whole (figure 3)."""
-
-MODELS = (*BACKBONES, "autoint", "caser")
-
-RECURRENT = ("gru4rec", "gru4rec-f")
-"""Those that read one direction: `context="causal"`."""
 
 
 class S3Pretraining(Method):
@@ -259,7 +241,7 @@ def build(
     See `S3Pretraining`, and `sasrec.make_backbone` for the numbers of the encoder.
 
     Args:
-        model: what is pre-trained and fine-tuned, one of `MODELS`.
+        model: what is pre-trained and fine-tuned, one of `pretrained_models.MODELS`.
         context: what pre-training reads, "bidirectional" or "causal"; fine-tuning reads the causal context.
         aap_weight: of associated attribute prediction: which attributes the visible items have.
         mip_weight: of masked item prediction.
@@ -270,45 +252,17 @@ def build(
         pretrain_epochs: 0 leaves pre-training out.
         loss, negatives, precision: of fine-tuning, see `NextItem`.
     """
-    if model not in MODELS:
-        raise InputError(f"model={model!r} is not known; choose one of {', '.join(MODELS)}")
     numbers: dict[str, Any] = {"dim": dim, "length": length, "dropout": dropout}
     of_transformer: dict[str, Any] = {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
     of_transformer |= {"activation": activation, "positions": positions}
-    if model in RECURRENT:
-        reason = f"model={model!r} reads {', '.join(numbers)} alone; leave it out, or choose model='sasrec'"
-        refuse_unread(build, of_transformer, reason)
-    else:
-        numbers |= of_transformer
-    backbone = BACKBONES.get(model, sasrec.make_backbone)(catalog, **numbers)
-    make_optimizer, attributes = training.optimizer(), None
+    backbone = make_backbone(model, catalog, numbers, of_transformer, build)
     next_item = NextItem(loss, negatives=negatives, precision=precision)
-    if model == "autoint":  # it and Caser take over the embeddings alone
-        attributes = AttributeEmbedding(catalog, dim) if catalog.n_attributes else None
-        method = AutoInt(
-            catalog,
-            dim,
-            layers=layers,
-            heads=heads,
-            dropout=dropout,
-            length=length,
-            negatives=negatives,
-            items=backbone.items,
-            attributes=attributes,
-            make_optimizer=make_optimizer,
-        )
-        fine_tuning = training.stage(method, sliding, protocol=pair_protocol(catalog.n_items))
-    else:
-        tuned: Method
-        if model == "caser":
-            convolutions = caser.make_backbone(catalog, dim=dim, length=length, dropout=dropout, items=backbone.items)
-            tuned = Caser(convolutions, catalog, next_item, make_optimizer=make_optimizer)
-        else:
-            tuned = NextItemPrediction(backbone, next_item, make_optimizer=make_optimizer)
-        fine_tuning = training.stage(tuned, sliding if model == "caser" else whole)
+    tuning, attributes = fine_tuning(
+        model, catalog, backbone, next_item, training, layers=layers, heads=heads, **numbers
+    )
     weights = {"aap": aap_weight, "mip": mip_weight, "map": map_weight, "sp": sp_weight}
     if not any(weights.values()) or not pretrain_epochs:
-        return [fine_tuning]
+        return [tuning]
     pretraining = S3Pretraining(
         backbone,
         catalog,
@@ -323,10 +277,10 @@ def build(
         bilinear_bias=bilinear_bias,
         reduction=reduction,
         attributes=attributes,
-        make_optimizer=make_optimizer,
+        make_optimizer=training.optimizer(),
     )
     windows = partial(prefixes, latest=length) if pretrain_windows == "prefixes" else get_windows(pretrain_windows)
     pretrain = Stage(
         pretraining, pretrain_epochs, windows, pretrain_batch_size, counted="items", monitor=None, name="pretrain"
     )
-    return [pretrain, fine_tuning]
+    return [pretrain, tuning]

@@ -95,3 +95,21 @@ def mince(
     groups = torch.zeros_like(targets) if groups is None else groups
     log_sought = log_counts[groups, targets] if log_sought is None else log_sought
     return _Mince.apply(predictions, keys, targets, log_counts, groups, log_sought, scale, inside, single)
+
+
+def candidate_counts(place: Tensor, n: int, temporal: bool, general: bool, once: bool = False) -> tuple[Tensor, Tensor]:
+    """How often each distinct item stands among the candidates, and in the whole batch, where right answers count.
+
+    Args:
+        place: `(histories, length)`, which of the `n` distinct items stands there; below 0 for none.
+        temporal: items of the same history are candidates.
+        general: items of other histories are candidates.
+        once: an item that stands there at all counts once.
+
+    Returns:
+        `(1, n)`, or `(histories, n)` if candidates differ, and `(n,)`.
+    """
+    own = place.new_zeros(len(place), n + 1).scatter_add_(1, (place + 1), torch.ones_like(place))[:, 1:]
+    total = own.sum(0)
+    found = total[None] if temporal and general else own if temporal else total - own
+    return (found.clamp(max=1), total.clamp(max=1)) if once else (found, total)

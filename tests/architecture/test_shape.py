@@ -51,6 +51,7 @@ def test_every_method_file_is_listed():
         "argument_texts",
         "causal_models",
         "composition",
+        "pretrained_models",
     }
     assert files == {build.__module__.split(".")[-1] for build in methods.METHODS.values()}
 

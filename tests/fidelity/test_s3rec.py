@@ -18,7 +18,8 @@ from recloom.data.windows import prefixes
 from recloom.encoders import Transformer
 from recloom.errors import InputError
 from recloom.items import IdEmbedding
-from recloom.methods.s3rec import BACKBONES, RECURRENT, S3Pretraining
+from recloom.methods.pretrained_models import BACKBONES, RECURRENT
+from recloom.methods.s3rec import S3Pretraining
 from recloom.objectives.attributes import attribute_cross_entropy, attribute_info_nce
 from recloom.objectives.ranked import nested_sigmoid, pairwise, sigmoid_info_nce
 from recloom.training import Backbone
