@@ -4,7 +4,8 @@ Paper: Qin et al., Meta-optimized Contrastive Learning for Sequential Recommenda
 
 Departures. Defaults follow the authors' code where it differs from the paper; each choice is an argument of `build`:
 - `schedule="theta,phi,theta"` (code): two steps of the encoder and one of the augmenters a batch; "theta,phi" (paper),
-  "joint" (MCLRec-J: all in one step). No gradient passes through an update.
+  "epochs" (each in its own epochs, another reading of the paper's algorithm 1), "joint" (MCLRec-J: all in one step). No
+  gradient passes through an update.
 - `contrast_scale="mean"` (code) over the 2B views; "sum" (paper) of both directions, twice as much.
 - `margin_pairs="all"` (code): (h1, z2), (h2, z1), (z1, z2); "augmented" (paper): (z1, z2) alone.
 - `margin_extrema="row"` (code), or "global" (paper). `margin_weight=0.1` of the contrast's own weight in the encoder's
@@ -62,7 +63,7 @@ PAPER: dict[str, Any] = {
     "normalise": False,
 }
 ALLOWED = {
-    "schedule": ("theta,phi,theta", "theta,phi", "joint"),
+    "schedule": ("theta,phi,theta", "theta,phi", "epochs", "joint"),
     "contrast_scale": ("mean", "sum"),
     "margin_pairs": ("all", "augmented"),
     "margin_extrema": ("row", "global"),
@@ -89,7 +90,8 @@ class MCLRec(Method):
         learned_weight: beta, of the contrasts with learned views.
         margin_weight: of the margin regulariser beside those contrasts, gamma over beta.
         temperature: of all contrasts; the margin reads products as they are.
-        schedule: of a batch's steps: "theta,phi,theta", "theta,phi", or "joint" for all in one.
+        schedule: of a batch's steps: "theta,phi,theta", "theta,phi", or "joint" for all in one; "epochs" has epochs of
+            theta and of phi in turn.
         contrast_scale: a contrast is the "mean" over its 2B views, or the "sum" of both directions', twice as much.
         margin_pairs: the pairs the regulariser reads: "all" of equation 9's, or the "augmented" one alone.
         margin_extrema: whose least right and greatest wrong product it reads: each "row"'s, or "global", the batch's.
@@ -127,7 +129,8 @@ class MCLRec(Method):
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> None:
         views = torch.cat(two_different(batch.items, self.operators, self.generator))
         theta, phi = self.optimizers()  # type: ignore[attr-defined]
-        for part in self.choices["schedule"].split(","):
+        schedule = self.choices["schedule"]
+        for part in [("theta", "phi")[self.current_epoch % 2]] if schedule == "epochs" else schedule.split(","):
             used = [phi] if part == "phi" else [theta, phi] if part == "joint" else [theta]
             loss = self.augmenter_loss(views) if part == "phi" else self.encoder_loss(batch, views)
             self.zero_grad()

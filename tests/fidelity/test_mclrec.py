@@ -212,6 +212,25 @@ def test_each_step_changes_its_own_side_alone(cycle, batch, monkeypatch, schedul
     assert recorder.log == wanted
 
 
+@pytest.mark.parametrize(
+    ("epoch", "wanted"), [(0, ("theta", True, False)), (1, ("phi", False, True)), (2, ("theta", True, False))]
+)
+def test_by_epochs_each_side_trains_while_the_other_rests(cycle, batch, monkeypatch, epoch, wanted):
+    method = make("mclrec", cycle.catalog, schedule="epochs")
+    monkeypatch.setattr(type(method), "current_epoch", epoch)
+    recorder = Recorder(method, monkeypatch)
+    method.training_step(batch, 0)
+    method.training_step(batch, 1)
+    assert recorder.log == [wanted, wanted]
+
+
+def test_an_epoch_of_the_augmenters_leaves_validation_as_it_is(cycle):
+    history = recloom.train("mclrec", cycle, schedule="epochs", epochs=3, dim=8, length=10, progress=False).history
+    first, second, third = history["valid/NDCG@10"]
+    assert first == second != third
+    assert history["loss/next_item"][1] is None
+
+
 @pytest.mark.parametrize(("schedule", "steps"), [("theta,phi,theta", 2), ("theta,phi", 1), ("joint", 1)])
 def test_without_contrasts_mclrec_is_sasrec_with_as_many_steps_a_batch(cycle, batch, monkeypatch, schedule, steps):
     method = make("mclrec", cycle.catalog, random_weight=0.0, learned_weight=0.0, schedule=schedule)
