@@ -77,14 +77,16 @@ class ItemsByAttention(ItemEmbedder):
         if self.form == "meancc":
             return torch.cat([own, self.attributes(ids)], 1)
         counts = self.attributes.of_items.offsets.diff()[ids]
-        read = own.new_empty(own.shape)
-        like = (counts + 1).log2().ceil()  # items with like numbers of attributes, so that little is padding
+        like = (counts + 1).log2().ceil().long()  # items with like numbers of attributes, so that little is padding
         many = torch.is_grad_enabled() and int(counts.sum()) + len(counts) > 2 * TOKENS_AT_ONCE
         attend = partial(checkpoint, self._attend, use_reentrant=False) if many else self._attend
-        for size in like.unique():
-            group = (like == size).nonzero()[:, 0]
-            for rows in group.split(max(1, TOKENS_AT_ONCE >> int(size))):
-                read = read.index_copy(0, rows, attend(ids[rows], own[rows], counts[rows]))
+        order = like.argsort(stable=True)
+        sizes, numbers = like.unique(return_counts=True)
+        parts = [own[:0]]
+        for size, group in zip(sizes.tolist(), order.split(numbers.tolist()), strict=True):
+            for rows in group.split(max(1, TOKENS_AT_ONCE >> size)):
+                parts.append(attend(ids[rows], own[rows], counts[rows]))
+        read = torch.cat(parts)[order.argsort()]
         return read if self.form == "att" else torch.cat([own, read], 1)
 
     def table(self) -> Tensor:
