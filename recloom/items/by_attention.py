@@ -80,13 +80,12 @@ class ItemsByAttention(ItemEmbedder):
         like = (counts + 1).log2().ceil().long()  # items with like numbers of attributes, so that little is padding
         many = torch.is_grad_enabled() and int(counts.sum()) + len(counts) > 2 * TOKENS_AT_ONCE
         attend = partial(checkpoint, self._attend, use_reentrant=False) if many else self._attend
-        order = like.argsort(stable=True)
-        sizes, numbers = like.unique(return_counts=True)
-        parts = [own[:0]]
-        for size, group in zip(sizes.tolist(), order.split(numbers.tolist()), strict=True):
-            for rows in group.split(max(1, TOKENS_AT_ONCE >> size)):
-                parts.append(attend(ids[rows], own[rows], counts[rows]))
-        read = torch.cat(parts)[order.argsort()]
+        order, widths = like.argsort(stable=True), []
+        for size, n in enumerate(like.bincount().tolist()):
+            at_once = max(1, TOKENS_AT_ONCE >> size)
+            widths += [min(at_once, n - begin) for begin in range(0, n, at_once)]
+        groups = zip(*(of_item[order].split(widths) for of_item in (ids, own, counts)), strict=True)
+        read = torch.cat([own[:0], *(attend(*group) for group in groups)])[order.argsort()]
         return read if self.form == "att" else torch.cat([own, read], 1)
 
     def table(self) -> Tensor:
