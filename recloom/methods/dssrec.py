@@ -8,7 +8,8 @@ Departures. What the paper leaves open is an argument of `build`, with these def
 - The chosen width, depth, K and lambda of the paper's search are not reported: 64, 2, 4 and .5 are ours.
 - A batch holds 128 pairs (user, t) drawn alike over all pairs, as in the paper. `grouping="length"` takes histories of
   like length together, which is faster but brings pairs of one user into one batch, where each is a wrong answer to
-  the other, more often than chance. A past and a future keep their items nearest to t.
+  the other, more often than chance. A past and a future keep their items nearest to t. `cuts="one"` has one t of each
+  user an epoch, drawn anew, as re-implementations do: no two of a batch are of one user, and an epoch is much shorter.
 - Gradients flow into the future's side too (`stop_gradient=True` for not); items are not collapsed.
 - `two_stage=True` is how re-implementations use it: the objective pre-trains the encoder alone, and next-item
   prediction fine-tunes it; theirs is with `loss="bce"`.
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
-from recloom.data.windows import past_and_future
+from recloom.data.windows import past_and_future, whole
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
@@ -43,6 +44,9 @@ ABOUT = About("Ma et al., Disentangled Self-Supervision in Sequential Recommende
 FUTURES = {"intents": 0, "none": 0, "next-three": 3, "items": None}
 """What is reconstructed of the future: its intents (the method), nothing, or the next three or all items one by one."""
 
+CUTS = {"all": past_and_future, "one": whole}
+"""Every place where a history can be cut into a past and a future, or one of them, drawn anew each epoch."""
+
 
 class DSSRec(Method):
     """K intents of a past, trained against its next item and the intents of its future.
@@ -54,6 +58,7 @@ class DSSRec(Method):
         future: what is reconstructed of it; the rows of the paper's Table 2: "intents" (0), "none" (1), "items" (2),
             "next-three" (3).
         stop_gradient: the future's side is a constant.
+        cuts: rows are cut where `past_and_future` says ("all"), or whole histories at a place drawn each time ("one").
 
     A history is served by its K intents and the largest of their products with an item.
     """
@@ -66,12 +71,15 @@ class DSSRec(Method):
         trusted_share: float = 0.5,
         future: str = "intents",
         stop_gradient: bool = False,
+        cuts: str = "all",
         make_optimizer: MakeOptimizer | None = None,
     ) -> None:
         super().__init__(backbone, make_optimizer=make_optimizer)
         backbone.encoder.require("causal")
         if future not in FUTURES:
             raise InputError(f"future={future!r} is not known; choose one of {', '.join(FUTURES)}")
+        if cuts not in CUTS:
+            raise InputError(f"cuts={cuts!r} is not known; choose one of {', '.join(CUTS)}")
         if not 0 <= trusted_share <= 1:
             raise InputError(
                 f"trusted_share={trusted_share} must lie in 0..1: the share of future intents that is trusted"
@@ -79,7 +87,7 @@ class DSSRec(Method):
         if intents < 1:
             raise InputError(f"intents={intents}: at least 1 is needed")
         self.trusted_share = trusted_share if future == "intents" else 0.0
-        self.future, self.stop_gradient = future, stop_gradient
+        self.future, self.stop_gradient, self.cuts = future, stop_gradient, cuts
         self.intents = IntentDisentangling(backbone.encoder.dim, intents, backbone.encoder.length)
 
     def read(self, items: Tensor) -> Tensor:
@@ -94,7 +102,7 @@ class DSSRec(Method):
         return self.intents(one, mine), self.intents(two, theirs, label=True)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        past, future = split(batch, self.length)
+        past, future = split(batch, self.length, self.generator if self.cuts == "one" else None)
         intents, label = self.read_both(past, future) if self.trusted_share else (self.read(past), None)
         table = self.backbone.items.table()
         following = F.embedding(future[:, 0], table)
@@ -118,11 +126,17 @@ class DSSRec(Method):
         return self.read(batch.items)
 
 
-def split(batch: SequenceBatch, length: int) -> tuple[Tensor, Tensor]:
-    """The two sides of rows from `past_and_future`, each of at most `length` items, oldest first, right-padded."""
+def split(batch: SequenceBatch, length: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """The two sides of rows, each of at most `length` items, oldest first, right-padded.
+
+    Rows are from `past_and_future`; with a generator, of any windows, and cut before one of their targets, drawn alike.
+    """
     assert batch.targets is not None
-    items = batch.whole()
-    cut = (batch.targets != PAD).int().argmax(1)[:, None] + 1
+    items, targets = batch.whole(), batch.targets != PAD
+    cut = targets.int().argmax(1)[:, None] + 1
+    if generator is not None:
+        drawn = torch.rand(len(items), 1, generator=generator, device=items.device, dtype=torch.float64)
+        cut = cut + (drawn * targets.sum(1, keepdim=True)).long()
     total = (items != PAD).sum(1, keepdim=True)
     at = torch.arange(items.shape[1], device=items.device)
     past = items.masked_fill(at >= cut, PAD)[:, : min(length, int(cut.max()))]
@@ -152,6 +166,7 @@ def build(
     trusted_share: float = 0.5,
     future: str = "intents",
     stop_gradient: bool = False,
+    cuts: str = "all",
     two_stage: bool = False,
     loss: str = "softmax",
     precision: str = "auto",
@@ -162,6 +177,7 @@ def build(
     Args:
         model: "sasrec"; "gru4rec" and "caser" read `dim`, `length` and `dropout`, and refuse the Transformer's others.
         trusted_share, stop_gradient: with `future="intents"` alone.
+        cuts: an epoch has "all" pairs of a past and a future (paper), or "one" of each history, drawn anew.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
         loss, precision: of the second stage, see `NextItem`; a loss without it is refused.
         batch_size: of both stages; the second's rows are of like length.
@@ -179,9 +195,10 @@ def build(
         trusted_share=trusted_share,
         future=future,
         stop_gradient=stop_gradient,
+        cuts=cuts,
         make_optimizer=make_optimizer,
     )
-    joint = training.stage(method, past_and_future, grouping=grouping, counted="rows")
+    joint = training.stage(method, CUTS[cuts], grouping=grouping, counted="rows")
     if not two_stage:
         return [joint]
     joint.name = "pretrain"

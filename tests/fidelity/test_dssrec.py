@@ -202,6 +202,25 @@ def test_every_cut_of_every_history_once_with_the_items_nearest_to_it():
     assert found == sorted(wanted) and len(found) == 7
 
 
+def test_one_cut_of_each_history_is_drawn_alike_among_its_places():
+    rows = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 0], [8, 9, 0, 0]]).repeat_interleave(3000, 0)
+    batch = SequenceBatch(torch.arange(len(rows)), rows[:, :-1] * (rows[:, 1:] != 0), rows[:, 1:])
+    past, future = split(batch, 3, torch.Generator().manual_seed(1))
+    for row, before, after in zip(rows.tolist(), past.tolist(), future.tolist(), strict=True):
+        assert [item for item in (*before, *after) if item] == [item for item in row if item] and after[0]
+    for part, places in zip((past != 0).sum(1).split(3000), (3, 2, 1), strict=True):
+        counts = part.bincount(minlength=4)[1 : places + 1]
+        assert counts.sum() == 3000 and ((counts / 3000 - 1 / places).abs() < 0.04).all()
+
+
+def test_an_epoch_of_one_cut_reads_each_history_once(cycle):
+    stage = methods.build("dssrec", cycle.catalog, dim=8, length=10, cuts="one")[0]
+    windows = stage.windows(cycle.sequences, cycle.split.train_stop, 10)
+    assert len(windows) == len(set(windows.users.tolist())) == 300
+    run = recloom.train("dssrec", cycle, progress=False, dim=8, length=10, epochs=2, cuts="one")
+    assert run.history["loss/future"].is_finite().all()
+
+
 def test_reverse():
     rows = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 0, 0, 0]])
     assert reverse(rows).tolist() == [[4, 3, 2, 1], [6, 5, 0, 0], [7, 0, 0, 0]]
@@ -345,6 +364,7 @@ def test_wrong_numbers_are_refused():
         ({"future": "all"}, "next-three"),
         ({"trusted_share": 1.5}, "trusted_share=1.5"),
         ({"intents": 0}, "intents=0"),
+        ({"cuts": "some"}, "choose one of all, one"),
     ):
         with pytest.raises(InputError, match=message):
             dssrec(**numbers)
