@@ -67,6 +67,8 @@ def compare(
         InputError: an unknown method, argument, metric or baseline; known before anything is trained.
     """
     data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
+    if methods != "all" and "all" in methods:
+        raise InputError("methods: 'all' stands alone, as it takes in every method that the data allow")
     names = fitting(data) if methods == "all" else list(dict.fromkeys(methods))
     settings = _settings(names, _numbers(names, numbers or {}, shared), vary or {})
     names, tables = list(settings), out if tables is None else tables

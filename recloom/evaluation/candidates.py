@@ -128,8 +128,8 @@ def _check_enough(data: Dataset, users: NDArray[np.int64], mark: NDArray[np.int1
         counted = " with training actions" if protocol.candidates == "popularity" else ""
         raise InputError(
             f"protocol '{protocol.name}' needs {protocol.negatives} items{counted} that a user never met, but user "
-            f"index {int(users[worst])} has only {int(free[worst])} of {data.catalog.n_items}; use 'full-mask' or "
-            f"'full-open' on a catalogue this small"
+            f"{data.user_ids[users[worst]]} has only {int(free[worst])} of {data.catalog.n_items}; use 'full-mask' "
+            f"or 'full-open' on a catalogue this small"
         )
 
 

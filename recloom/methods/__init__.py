@@ -93,8 +93,8 @@ def get_build(name: str) -> Callable[..., list[Stage]]:
     if name not in METHODS:
         plain = {re.sub(r"\W", "", found.replace("+", "plus")): found for found in METHODS}
         close = difflib.get_close_matches(re.sub(r"\W", "", name.lower().replace("+", "plus")), plain, n=1)
-        hint = f"did you mean {plain[close[0]]!r}? " if close else ""
-        raise InputError(f"method {name!r} is not known; {hint}The methods are {', '.join(METHODS)}")
+        hint = f"did you mean {plain[close[0]]!r}? The" if close else "the"
+        raise InputError(f"method {name!r} is not known; {hint} methods are {', '.join(METHODS)}")
     return METHODS[name]
 
 

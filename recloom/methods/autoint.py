@@ -66,6 +66,7 @@ class AutoInt(Method):
         dropout: rate on the fields while training.
         deep: add a network of two layers over the concatenated fields.
         negatives: items drawn for each action.
+        length: items of a history in a training row.
         items, attributes: embeddings to use, such as pre-trained ones; new ones if None.
     """
 

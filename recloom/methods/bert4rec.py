@@ -43,7 +43,8 @@ class BERT4Rec(Method):
         backbone: reads the bidirectional context.
         mask_share: share of a row's items that are hidden (rho).
         last_share: share of rows whose last item alone is hidden, as serving asks.
-        precision: of the softmax's products; see `NextItem`.
+        precision: of the products of the full softmax, "fp32", "bf16" or "auto" (bf16 where the processor has units for
+            it).
     """
 
     bias_columns = 1

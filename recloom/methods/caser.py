@@ -8,7 +8,8 @@ histories are far fewer pairs (`full_windows=True`, but for windows of padding a
 drawn anew each time (the authors' old code keeps them a while), one a target instead of the mean over three a target,
 outside the row instead of outside all that the user did in training; more than one are summed. Places before the start
 of a history are zero. A user who was not trained is the mean of the users. The L2 term is Adam's `weight_decay`.
-Vectors are 64 wide, as in the tables of S3-Rec (authors: 50). `loss` may be another one.
+Vectors are 64 wide, as in the tables of S3-Rec (authors: 50), batches hold 256 histories and training ends by
+validation within 100 epochs (authors: 512 windows, 50 epochs). `loss` may be another one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.users import UserEmbedding
 from recloom.objectives import NextItem
-from recloom.training import Backbone, MakeOptimizer, Method, Schedule, Stage, next_items_loss
+from recloom.training import Backbone, MakeOptimizer, Method, Schedule, Stage, check_full_windows, next_items_loss
 
 ABOUT = About(
     "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM", 2018
@@ -88,6 +89,9 @@ class Caser(Method):
         self.output = nn.Parameter(torch.randn(catalog.n_rows, 2 * dim) / (2 * dim))
         self.bias = nn.Parameter(torch.zeros(catalog.n_rows))
 
+    def on_fit_start(self) -> None:
+        check_full_windows(self, self.full_windows, self.targets)
+
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         states = self.backbone(batch.items)
         asked = self.join(states, self.users(batch.users)[:, None].expand_as(states))
@@ -118,7 +122,12 @@ def build(
     negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
-    """Caser from numbers; see `Caser` and `NextItem`. `recent` and `targets` are L and T of the paper."""
+    """Caser from numbers; see `Caser` and `NextItem`. `recent` and `targets` are L and T of the paper.
+
+    Args:
+        full_windows: whether targets are asked for as by the authors' code, after every full window of `recent` items
+            that `targets` items follow, and once in a shorter history; else after every item.
+    """
     method = Caser(
         backbone(catalog),
         catalog,

@@ -4,9 +4,8 @@ Paper: Rendle et al., Factorizing Personalized Markov Chains for Next-Basket Rec
 
 Departures: a basket is one item, so the transition is from the latest item alone. Adam over batches of histories, every
 transition once an epoch, instead of single bootstrapped ones; the L2 terms are Adam's `weight_decay`, 0 unless given
-(the paper searches them for each data set). Negatives are
-uniform items outside the row. `loss` may be another one, such as "softmax". A user who was not trained is the mean of
-the users, so that the latest item decides.
+(the paper searches them for each data set). Negatives are uniform items outside the row. `loss` may be another one,
+such as "softmax". A user who was not trained is the mean of the users, so that the latest item decides.
 """
 
 from __future__ import annotations

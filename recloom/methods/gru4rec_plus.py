@@ -27,7 +27,7 @@ from recloom.data.negatives import PopularityNegatives
 from recloom.errors import InputError
 from recloom.methods import gru4rec
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import MakeBackbone, composed, refuse_unread
 from recloom.objectives import top_gains
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule
 
@@ -40,7 +40,7 @@ class GRU4RecPlus(Method):
     Args:
         backbone: reads the causal context.
         catalog: says how popular each item is in training.
-        loss: one of `top_gains.LOSSES`.
+        loss: "bpr-max", "top1-max", "bpr", "top1" or "softmax", see `top_gains`.
         samples: additional negatives of a batch.
         alpha: their chance is `count ** alpha`: 0 is uniform, 1 popularity.
         regularisation: of the negatives' scores, with "bpr-max".
@@ -72,6 +72,8 @@ class GRU4RecPlus(Method):
             raise InputError(f"loss={loss!r} is not known; choose one of {', '.join(top_gains.LOSSES)}")
         if samples < 0 or elu < 0:
             raise InputError(f"samples={samples} and elu={elu} must be at least 0")
+        if not 0 <= logq <= 1:
+            raise InputError(f"logq={logq} is a share and must lie in 0..1")
         if logq and loss != "softmax":
             raise InputError(f"logq={logq} corrects loss='softmax'; leave it at 0 with loss={loss!r}")
         self.loss, self.samples, self.regularisation, self.elu, self.logq = loss, samples, regularisation, elu, logq
@@ -80,7 +82,8 @@ class GRU4RecPlus(Method):
 
     def on_fit_start(self) -> None:
         """The chances, where the method is."""
-        self.asked = PopularityNegatives(self.counts.clamp(min=1))  # noise asks for items that nobody took
+        items = self.counts[1:-1].clamp(min=1)  # noise asks for items that nobody took
+        self.asked = PopularityNegatives(F.pad(items, (1, 1)))
         if self.samples:
             self.popular = PopularityNegatives(self.counts, self.alpha)
 
@@ -135,6 +138,9 @@ def build(
     logq: float = 0.0,
 ) -> list[Stage]:
     """GRU4Rec+ from numbers; see `GRU4RecPlus`."""
+    if loss != "bpr-max":
+        unread = {"regularisation": regularisation}
+        refuse_unread(build, unread, f"loss={loss!r} has no such term; leave it out, or choose loss='bpr-max'")
     method = GRU4RecPlus(
         backbone(catalog),
         catalog,

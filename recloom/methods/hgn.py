@@ -10,7 +10,8 @@ others). The gates of instances are learned (in the authors' code they keep thei
 them). Negatives are drawn anew each time, one a target as by the authors, outside the row instead of outside all that
 the user did in training. The loss is a mean and the L2 term Adam's `weight_decay`, 1e-6: the code's 1e-3 stands beside
 a sum over the batch; beside a mean it would be thousands of times as strong. Vectors are 64 wide, as in the tables of
-S3-Rec (authors: 50). A user who was not trained is the mean of the users.
+S3-Rec (authors: 50), and batches hold 256 histories (authors: 4,096 windows). A user who was not trained is the mean of
+the users.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from recloom.methods.composition import composed
 from recloom.nn.last_of import last_of
 from recloom.nn.users import UserEmbedding
 from recloom.objectives import NextItem
-from recloom.training import MakeOptimizer, Method, Schedule, Stage, next_items_loss
+from recloom.training import MakeOptimizer, Method, Schedule, Stage, check_full_windows, next_items_loss
 
 ABOUT = About("Ma et al., Hierarchical Gating Networks for Sequential Recommendation, KDD", 2019)
 
@@ -77,6 +78,9 @@ class HGN(Method):
         self.bias = nn.Parameter(torch.zeros(catalog.n_rows))
         self.feature_item, self.feature_user = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
         self.instance_item, self.instance_user = nn.Linear(dim, 1, bias=False), nn.Linear(dim, recent, bias=False)
+
+    def on_fit_start(self) -> None:
+        check_full_windows(self, self.full_windows, self.targets)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         asked = self.ask(batch.items, self.users(batch.users))

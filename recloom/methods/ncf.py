@@ -50,6 +50,7 @@ class NCF(Method):
         dropout: rate before each layer.
         negatives: items drawn for each action.
         branches: "both", "gmf" (the product) or "mlp" (the network).
+        length: items of a history in a training row.
     """
 
     ranks_by = "scores"

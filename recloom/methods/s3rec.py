@@ -43,7 +43,7 @@ from recloom.errors import InputError
 from recloom.items import AttributeEmbedding
 from recloom.methods.about import About
 from recloom.methods.composition import composed
-from recloom.methods.pretrained_models import fine_tuning, make_backbone
+from recloom.methods.pretrained_models import RECURRENT, fine_tuning, make_backbone
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
 from recloom.objectives.attributes import attribute_cross_entropy, attribute_info_nce
@@ -242,14 +242,15 @@ def build(
 
     Args:
         model: what is pre-trained and fine-tuned, one of `pretrained_models.MODELS`.
-        context: what pre-training reads, "bidirectional" or "causal"; fine-tuning reads the causal context.
+        context: what pre-training reads, "bidirectional" or "causal", which "gru4rec" and "gru4rec-f" need; fine-tuning
+            reads the causal context.
         aap_weight: of associated attribute prediction: which attributes the visible items have.
         mip_weight: of masked item prediction.
         map_weight: of masked attribute prediction: which attributes the hidden items have.
         sp_weight: of segment prediction: whether a segment belongs to the rest of its row.
         pretrain_windows: how training histories become rows of pre-training: "prefixes" or "whole", see `get_windows`.
         pretrain_batch_size: average rows of a batch of pre-training.
-        pretrain_epochs: 0 leaves pre-training out.
+        pretrain_epochs: of pre-training, which `epochs` does not limit; 0 leaves it out.
         loss, negatives, precision: of fine-tuning, see `NextItem`.
     """
     numbers: dict[str, Any] = {"dim": dim, "length": length, "dropout": dropout}
@@ -263,6 +264,8 @@ def build(
     weights = {"aap": aap_weight, "mip": mip_weight, "map": map_weight, "sp": sp_weight}
     if not any(weights.values()) or not pretrain_epochs:
         return [tuning]
+    if model in RECURRENT and context != "causal":
+        raise InputError(f"model={model!r} reads one direction, so pre-training needs context='causal'; say so")
     pretraining = S3Pretraining(
         backbone,
         catalog,

@@ -4,7 +4,7 @@ from recloom.training.backbone import Backbone
 from recloom.training.evaluate import evaluate
 from recloom.training.fit import TrainOptions, fit
 from recloom.training.method import Method
-from recloom.training.next_item import NextItemPrediction, next_item_loss, next_items_loss
+from recloom.training.next_item import NextItemPrediction, check_full_windows, next_item_loss, next_items_loss
 from recloom.training.optimizers import MakeOptimizer, adam
 from recloom.training.schedule import Schedule, WindowsSchedule, pair_protocol
 from recloom.training.stage import Stage
@@ -19,6 +19,7 @@ __all__ = [
     "TrainOptions",
     "WindowsSchedule",
     "adam",
+    "check_full_windows",
     "evaluate",
     "fit",
     "next_item_loss",

@@ -46,6 +46,10 @@ class Data:
     split: Split
     catalog: Catalog
 
+    @property
+    def user_ids(self) -> NDArray[np.str_]:
+        return np.array([f"user-{number}" for number in range(len(self.sequences.offsets) - 1)])
+
     def history(self, row: int, part: str = "test") -> list[int]:
         asked = getattr(self.split, part)
         return [int(item) for item in self.sequences.items[asked.start[row] : asked.stop[row]]]

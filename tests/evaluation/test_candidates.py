@@ -41,7 +41,7 @@ def test_as_many_unseen_items_as_needed_is_enough_and_one_fewer_an_error(make_da
     table = sampled_candidates(exact, "test", "sample-99")
     assert set(table[0, 1:].tolist()) == set(range(4, 103))
     assert len(set(table[1, 1:].tolist())) == 99 and not set(table[1, 1:].tolist()) & {1, 3}
-    with pytest.raises(InputError, match="user index 1 has only 98 of 102"):
+    with pytest.raises(InputError, match="user user-1 has only 98 of 102"):
         sampled_candidates(make_data([[1, 2, 3], [4, 1, 2, 3]], 102), "test", "sample-99")
     with pytest.raises(InputError, match="with training actions"):
         sampled_candidates(exact, "test", "pop-100")

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import recloom
 from recloom import methods
 from recloom.data.batch import SequenceBatch
 from recloom.encoders import Convolutional
@@ -113,6 +114,12 @@ def windows_of_the_authors(history, n_read, n_targets):
     cuts = [history[start : start + size] for start in range(len(history) - size + 1)] or [history]
     pairs = [(cut[:-n_targets][-n_read:], cut[-n_targets:]) for cut in cuts]
     return [(read, asked) for read, asked in pairs if read and len(asked) == n_targets]
+
+
+@pytest.mark.parametrize("name", ["caser", "hgn"])
+def test_full_windows_that_no_history_has_are_refused(cycle, name):
+    with pytest.raises(InputError, match=r"targets=9 with full_windows=True: .* the longest has 7"):
+        recloom.train(name, cycle, progress=False, dim=D, full_windows=True, targets=9, epochs=1)
 
 
 @pytest.mark.parametrize("name", ["caser", "hgn"])

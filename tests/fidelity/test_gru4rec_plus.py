@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from recloom import methods
 from recloom.data.batch import SequenceBatch
@@ -45,7 +46,8 @@ def slow(name, good, bad, counts):
 
 @pytest.mark.parametrize("name", top_gains.LOSSES)
 def test_the_losses_by_loops(name, cycle):
-    method = methods.build("gru4rec+", cycle.catalog, dim=4, loss=name, regularisation=0.7)[0].method
+    numbers = {"regularisation": 0.7} if name == "bpr-max" else {}
+    method = methods.build("gru4rec+", cycle.catalog, dim=4, loss=name, **numbers)[0].method
     good, bad, counts = scores()
     good.requires_grad_(), bad.requires_grad_()
     loss = method.ranked(good, bad, counts.log())
@@ -108,7 +110,14 @@ def test_samples_follow_the_power_of_the_count(cycle):
 
 
 def test_what_does_not_fit_is_refused(cycle):
-    for numbers, message in (({"loss": "max"}, "loss='max'"), ({"logq": 1.0}, "logq"), ({"samples": -1}, "samples=-1")):
+    for numbers, message in (
+        ({"loss": "max"}, "loss='max'"),
+        ({"logq": 1.0}, "logq"),
+        ({"loss": "softmax", "logq": 2.0}, "logq=2.0 is a share"),
+        ({"loss": "softmax", "logq": -1.0}, "logq=-1.0 is a share"),
+        ({"loss": "bpr", "regularisation": 5.0}, "regularisation=5.0 has no effect"),
+        ({"samples": -1}, "samples=-1"),
+    ):
         with pytest.raises(InputError, match=message):
             methods.build("gru4rec+", cycle.catalog, **numbers)
 
@@ -124,7 +133,7 @@ def caught(method, batch, monkeypatch):
 def test_softmax_has_no_elu_and_takes_off_the_chance_to_stand_there(cycle, samples):
     options = {"dim": 4, "samples": samples, "dropout": 0.0, "loss": "softmax", "logq": 0.5, "alpha": 0.75}
     method = methods.build("gru4rec+", cycle.catalog, **options)[0].method
-    method.counts = torch.arange(1, len(method.counts) + 1)
+    method.counts = F.pad(torch.arange(2, len(method.counts)), (1, 1))
     method.on_fit_start()
     drawn = [5, 1, 8][:samples]  # 8 is a target too
     if samples:
@@ -146,6 +155,20 @@ def test_softmax_has_no_elu_and_takes_off_the_chance_to_stand_there(cycle, sampl
     if samples:
         method.popular.draw = lambda n, generator: torch.tensor(drawn)
     assert torch.isfinite(method.training_step(batch, 0))
+
+
+def test_without_a_more_popular_item_the_correction_changes_nothing(cycle):
+    found = []
+    for logq in (0.0, 0.4, 1.0):
+        torch.manual_seed(0)
+        options = {"dim": 4, "samples": 3, "dropout": 0.0, "loss": "softmax", "logq": logq, "alpha": 0.0}
+        method = methods.build("gru4rec+", cycle.catalog, **options)[0].method
+        method.counts = F.pad(torch.full((len(method.counts) - 2,), 7), (1, 1))
+        method.on_fit_start()
+        method.popular.draw = lambda n, generator: torch.tensor([5, 1, 8])
+        batch = SequenceBatch(torch.arange(2), torch.tensor([[3, 8], [6, 0]]), torch.tensor([[8, 7], [9, 0]]))
+        found.append(method.training_step(batch, 0).item())
+    assert found[1:] == pytest.approx(found[:1] * 2, rel=1e-5)
 
 
 def test_rows_of_one_user_are_no_negatives_of_each_other(cycle, monkeypatch):

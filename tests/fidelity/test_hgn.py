@@ -1,5 +1,7 @@
 """HGN's gates by loops over one window at a time."""
 
+import math
+
 import pytest
 import torch
 
@@ -59,6 +61,20 @@ def test_open_gates_give_the_mean(cycle):
     asked = method.queries(SequenceBatch(torch.tensor([4]), torch.tensor([[3, 8]])))[0, 0, :-1]
     vectors = method.items[[3, 8]]
     torch.testing.assert_close(asked, vectors.mean(0) + vectors.sum(0))
+
+
+def test_twice_as_open_gates_of_instances_change_nothing(cycle):
+    """Far below 0 the logistic function is the exponential one, so that ln 2 more opens a gate twice as far."""
+    method, found = make(cycle.catalog).double(), []
+    batch = SequenceBatch(torch.tensor([4]), torch.tensor([[3, 8, 2]]))
+    with torch.no_grad():
+        place = method.users(torch.tensor([4]))[0].abs().argmax()
+        for shift in (-20.0, math.log(2) - 20.0, 0.0):
+            method.instance_user.weight.zero_()
+            method.instance_user.weight[:, place] = shift / method.users(torch.tensor([4]))[0, place]
+            found.append(method.queries(batch))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-7, atol=1e-7)
+    assert not torch.allclose(found[0], found[2], rtol=1e-7, atol=1e-7)
 
 
 def test_the_loss_is_bpr_over_the_next_targets_of_every_position(cycle, monkeypatch):
