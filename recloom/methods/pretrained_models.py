@@ -40,6 +40,8 @@ def make_backbone(
 ) -> Backbone:
     """What is pre-trained for a model: its own backbone, or a Transformer over the items that it takes over.
 
+    See `sasrec.make_backbone` for the numbers.
+
     Args:
         model: one of `MODELS`.
         numbers: arguments that all read, `of_transformer` those that recurrent models do not.
