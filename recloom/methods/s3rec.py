@@ -241,8 +241,8 @@ def build(
     See `S3Pretraining`, and `make_backbone` for the numbers of the encoder.
 
     Args:
-        model: what is pre-trained and fine-tuned: "sasrec", "sasrec-f", "gru4rec", "gru4rec-f" or "fdsa" whole, "autoint"
-            or "caser" by their embeddings.
+        model: what is pre-trained and fine-tuned: "sasrec", "sasrec-f", "gru4rec", "gru4rec-f" or "fdsa" whole,
+            "autoint" or "caser" by their embeddings.
         context: what pre-training reads, "bidirectional" or "causal", which "gru4rec" and "gru4rec-f" need; fine-tuning
             reads the causal context.
         aap_weight: of associated attribute prediction: which attributes the visible items have.
