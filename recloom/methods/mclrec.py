@@ -130,7 +130,9 @@ class MCLRec(Method):
         views = torch.cat(two_different(batch.items, self.operators, self.generator))
         theta, phi = self.optimizers()  # type: ignore[attr-defined]
         schedule = self.choices["schedule"]
-        for part in [("theta", "phi")[self.current_epoch % 2]] if schedule == "epochs" else schedule.split(","):
+        if schedule == "epochs":
+            schedule = ("theta", "phi")[self.current_epoch % 2]
+        for part in schedule.split(","):
             used = [phi] if part == "phi" else [theta, phi] if part == "joint" else [theta]
             loss = self.augmenter_loss(views) if part == "phi" else self.encoder_loss(batch, views)
             self.zero_grad()
