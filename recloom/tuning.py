@@ -185,10 +185,10 @@ def _tried(
         began = time.perf_counter()
         try:
             run = train(method, data, out=folder / name, seed=seed, device=device, progress=progress, **numbers)
-            chosen = run.selected
+            chosen, cost = run.selected, run.cost
             assert chosen is not None
             values[name], environment = chosen["value"], run.recipe["environment"]
-            seconds += run.cost["train_seconds"] + run.cost["valid_seconds"]  # those before a stop too
+            seconds += cost["train_seconds"] + cost["valid_seconds"]  # those before a stop too
         except (InputError, RuntimeError, MemoryError) as problem:
             if isinstance(problem, RuntimeError) and "memory" not in str(problem):  # as torch calls want of it
                 raise

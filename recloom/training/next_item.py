@@ -66,8 +66,10 @@ def next_items_loss(
 
 def check_full_windows(method: Method, full: int, targets: int) -> None:
     """An `InputError` where `full` windows are asked for, and no row of the training data has a target to give."""
+    if not full:
+        return
     longest = int(method.trainer.datamodule.windows.lengths.max())  # type: ignore[attr-defined]
-    if full and longest < targets:
+    if longest < targets:
         raise InputError(
             f"targets={targets} with full_windows=True: no history has so many items after its first for training; the "
             f"longest has {longest}. Choose fewer targets, or full_windows=False"
