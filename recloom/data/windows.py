@@ -77,11 +77,12 @@ def prefixes(sequences: Sequences, train_stop: Int, length: int, latest: int | N
     return Windows(users, np.maximum(begin[users], target - length), target + 1, target)
 
 
-def sliding(sequences: Sequences, train_stop: Int, length: int, step: int | None = None) -> Windows:
+def sliding(sequences: Sequences, train_stop: Int, length: int, step: int | None = None, again: int = 0) -> Windows:
     """Long histories in overlapping rows, so that every item is a target exactly once.
 
     The latest row holds the last `length` inputs, the one before ends `step` items earlier, and so on;
-    a row counts only the targets that no later row covers. `step` defaults to half of `length`.
+    a row counts only the targets that no earlier row covers, and again the latest `again` of the row before, so that
+    what is asked of a position may be more than its next item. `step` defaults to half of `length`.
     """
     step = max(1, length // 2) if step is None else step
     if not 1 <= step <= length:
@@ -94,7 +95,7 @@ def sliding(sequences: Sequences, train_stop: Int, length: int, step: int | None
     stop = train_stop[users] - back * step
     start = np.maximum(begin[users], stop - 1 - length)
     earliest = back == counts[users] - 1
-    return Windows(users, start, stop, np.where(earliest, start + 1, stop - step))
+    return Windows(users, start, stop, np.where(earliest, start + 1, stop - step - again))
 
 
 def past_and_future(sequences: Sequences, train_stop: Int, length: int) -> Windows:

@@ -29,7 +29,16 @@ from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.users import UserEmbedding
 from recloom.objectives import NextItem
-from recloom.training import Backbone, MakeOptimizer, Method, Schedule, Stage, check_full_windows, next_items_loss
+from recloom.training import (
+    Backbone,
+    MakeOptimizer,
+    Method,
+    Schedule,
+    Stage,
+    check_full_windows,
+    next_items_loss,
+    rows_of_full_windows,
+)
 
 ABOUT = About(
     "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM", 2018
@@ -128,12 +137,13 @@ def build(
         full_windows: whether targets are asked for as by the authors' code, after every full window of `recent` items
             that `targets` items follow, and once in a shorter history; else after every item.
     """
+    recent, length = backbone.keywords["recent"], backbone.keywords["length"]
     method = Caser(
         backbone(catalog),
         catalog,
         NextItem(loss, negatives=negatives, precision=precision),
         targets=targets,
-        full_windows=backbone.keywords["recent"] if full_windows else 0,
+        full_windows=recent if full_windows else 0,
         make_optimizer=training.optimizer(),
     )
-    return [training.stage(method, sliding)]
+    return [training.stage(method, rows_of_full_windows(recent, targets, length) if full_windows else sliding)]

@@ -31,7 +31,15 @@ from recloom.methods.composition import composed
 from recloom.nn.last_of import last_of
 from recloom.nn.users import UserEmbedding
 from recloom.objectives import NextItem
-from recloom.training import MakeOptimizer, Method, Schedule, Stage, check_full_windows, next_items_loss
+from recloom.training import (
+    MakeOptimizer,
+    Method,
+    Schedule,
+    Stage,
+    check_full_windows,
+    next_items_loss,
+    rows_of_full_windows,
+)
 
 ABOUT = About("Ma et al., Hierarchical Gating Networks for Sequential Recommendation, KDD", 2019)
 
@@ -136,4 +144,4 @@ def build(
         length=length,
         make_optimizer=training.optimizer(),
     )
-    return [training.stage(method, sliding)]
+    return [training.stage(method, rows_of_full_windows(recent, targets, length) if full_windows else sliding)]

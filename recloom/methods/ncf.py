@@ -25,7 +25,7 @@ from recloom.data.negatives import ActionsWithNegatives
 from recloom.data.windows import sliding
 from recloom.errors import InputError
 from recloom.methods.about import About
-from recloom.methods.composition import composed
+from recloom.methods.composition import composed, refuse_unread
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.pairs import score_pairs
 from recloom.nn.users import UserEmbedding
@@ -134,6 +134,9 @@ def build(
     length: int = 50,
 ) -> list[Stage]:
     """NCF from numbers; see `NCF`."""
+    if branches == "gmf":
+        of_network = {"hidden": hidden, "layers": layers, "dropout": dropout}
+        refuse_unread(NCF, of_network, "branches='gmf' has no network; leave it out, or choose branches='both'")
     method = NCF(
         catalog,
         dim,

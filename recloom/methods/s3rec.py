@@ -242,7 +242,7 @@ def build(
 
     Args:
         model: what is pre-trained and fine-tuned: "sasrec", "sasrec-f", "gru4rec", "gru4rec-f" or "fdsa" whole,
-            "autoint" or "caser" by their embeddings.
+            "autoint" or "caser" by their embeddings, with `weight_decay` as given here.
         context: what pre-training reads, "bidirectional" or "causal", which "gru4rec" and "gru4rec-f" need; fine-tuning
             reads the causal context.
         aap_weight: of associated attribute prediction: which attributes the visible items have.

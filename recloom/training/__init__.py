@@ -4,7 +4,13 @@ from recloom.training.backbone import Backbone
 from recloom.training.evaluate import evaluate
 from recloom.training.fit import TrainOptions, fit
 from recloom.training.method import Method
-from recloom.training.next_item import NextItemPrediction, check_full_windows, next_item_loss, next_items_loss
+from recloom.training.next_item import (
+    NextItemPrediction,
+    check_full_windows,
+    next_item_loss,
+    next_items_loss,
+    rows_of_full_windows,
+)
 from recloom.training.optimizers import MakeOptimizer, adam
 from recloom.training.schedule import Schedule, WindowsSchedule, pair_protocol
 from recloom.training.stage import Stage
@@ -25,4 +31,5 @@ __all__ = [
     "next_item_loss",
     "next_items_loss",
     "pair_protocol",
+    "rows_of_full_windows",
 ]

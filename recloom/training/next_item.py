@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
+from recloom.data.windows import WindowsOf, sliding
 from recloom.errors import InputError
 from recloom.nn.last_of import last_of
 from recloom.objectives import NextItem
@@ -50,18 +52,34 @@ def next_items_loss(
 
     Args:
         full: 0 for every position; else those alone where a window of that many items ends with `targets` items after
-            it, and in a shorter row the one position with `targets` items after it, if there is one.
+            it in the row, and in a shorter row the one position with `targets` items after it, if there is one. Rows
+            are those of `rows_of_full_windows`: a position belongs to the first row that counts its next item.
     """
     ahead = [batch.ahead(steps) for steps in range(targets)]
     if full:
         at = torch.arange(batch.items.shape[1], device=batch.items.device)
         last = batch.lengths[:, None] - targets
-        kept = ((at >= full - 1) & (at <= last)) | (at == last)
+        kept = (((at >= full - 1) & (at <= last)) | (at == last)) & (batch.targets != PAD)
         ahead = [SequenceBatch(each.users, each.items, each.targets * kept) for each in ahead]  # type: ignore[operator]
     counts = [int(each.targets.count_nonzero()) for each in ahead]  # type: ignore[union-attr]
     pairs = [(each, count) for each, count in zip(ahead, counts, strict=True) if count]
     losses = [next_item(states, table, each, generator) * count for each, count in pairs]
     return torch.stack(losses).sum() / sum(counts) if losses else states.sum() * 0
+
+
+def rows_of_full_windows(full: int, targets: int, length: int) -> WindowsOf:
+    """Rows of at most `length` inputs in which each window of `full` items and `targets` after them is asked for once.
+
+    Raises:
+        InputError: no row holds such a window.
+    """
+    step = min(length // 2, length - full - targets + 2)
+    if step < 1:
+        raise InputError(
+            f"full_windows=True: a row of length={length} holds no window of recent={full} items and targets={targets} "
+            f"after them; length must be at least {max(2, full + targets - 1)}"
+        )
+    return partial(sliding, step=step, again=targets - 1)
 
 
 def check_full_windows(method: Method, full: int, targets: int) -> None:

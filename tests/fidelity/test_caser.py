@@ -1,5 +1,6 @@
 """Caser's filters by loops over one image at a time, and its targets."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +8,8 @@ import torch.nn.functional as F
 import recloom
 from recloom import methods
 from recloom.data.batch import SequenceBatch
+from recloom.data.module import window_batch
+from recloom.data.sequences import Sequences
 from recloom.encoders import Convolutional
 from recloom.errors import InputError
 
@@ -140,6 +143,31 @@ def test_full_windows_are_those_of_the_authors(cycle, name, length):
         query = method.queries(SequenceBatch(torch.tensor([4]), torch.tensor([read])))[0, 0]
         terms += [F.cross_entropy(table @ query, torch.tensor(item - 1)) for item in asked]
     torch.testing.assert_close(loss, torch.stack(terms).mean() if terms else torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("name", ["caser", "hgn"])
+@pytest.mark.parametrize("length", [5, 6, 9, 14])
+@pytest.mark.parametrize("actions", [10, 11, 14, 15, 30])
+def test_full_windows_of_a_history_longer_than_a_row_are_asked_for_once(cycle, name, length, actions):
+    numbers = {"dim": D, "recent": L, "length": length, "targets": 2, "full_windows": True, "loss": "softmax"}
+    extra = {"dropout": 0.0} if name == "caser" else {}
+    torch.manual_seed(0)
+    stage = methods.build(name, cycle.catalog, precision="fp32", **numbers, **extra)[0]
+    history = np.random.default_rng(0).integers(1, 31, actions).astype(np.int32)
+    cut = stage.windows(Sequences(history, np.array([0, actions])), np.array([actions]), length)
+    assert (cut.lengths <= length).all()
+    loss = stage.method.training_step(window_batch(history, cut, np.arange(len(cut))), 0)
+    terms, table = [], stage.method.catalogue()[1:-1]
+    for read, asked in windows_of_the_authors(history.tolist(), L, 2):
+        query = stage.method.queries(SequenceBatch(torch.tensor([0]), torch.tensor([read])))[0, 0]
+        terms += [F.cross_entropy(table @ query, torch.tensor(item - 1)) for item in asked]
+    torch.testing.assert_close(loss, torch.stack(terms).mean())
+
+
+@pytest.mark.parametrize("name", ["caser", "hgn"])
+def test_rows_too_short_for_a_full_window_are_refused(cycle, name):
+    with pytest.raises(InputError, match=r"length=6 holds no window of recent=4 items and targets=4 .* at least 7"):
+        methods.build(name, cycle.catalog, dim=D, recent=4, length=6, targets=4, full_windows=True)
 
 
 def test_more_targets_than_a_row_holds_are_refused(cycle):

@@ -12,7 +12,7 @@ from recloom.methods import ncf
 
 def make(catalog, **numbers):
     torch.manual_seed(0)
-    method = methods.build("ncf", catalog, **{"dim": 5, "hidden": 8, "layers": 3, "length": 8, **numbers})[0].method
+    method = ncf.NCF(catalog, **{"dim": 5, "hidden": 8, "layers": 3, "length": 8, **numbers})
     for parameter in method.parameters():
         torch.nn.init.normal_(parameter, 0, 0.6)
     return method.double().eval()
@@ -42,7 +42,8 @@ def test_no_more_pairs_at_once_than_memory_is_meant_for(cycle, shape, pairs, mon
     with torch.no_grad():
         assert method.score(batch, torch.ones(shape, dtype=torch.int64)).shape == (users, shape[-1])
     assert max(sizes) <= most and sum(sizes) == users * shape[-1]
-    assert most * 4 * max(layer.out_features for layer in method.tower) < 1 << 28, "bytes of one layer"
+    usual = methods.build("ncf", cycle.catalog)[0].method
+    assert ncf.PAIRS_AT_ONCE * 4 * usual.from_item.out_features <= 1 << 28, "bytes of the widest layer"
 
 
 @pytest.mark.parametrize("branches", ["both", "gmf", "mlp"])
@@ -78,6 +79,12 @@ def test_widths_that_cannot_be_halved_are_refused(cycle):
         methods.build("ncf", cycle.catalog, hidden=4, layers=5)
     with pytest.raises(InputError, match="branches='none'"):
         methods.build("ncf", cycle.catalog, branches="none")
+
+
+@pytest.mark.parametrize(("name", "value"), [("hidden", 64), ("layers", 3), ("dropout", 0.5)])
+def test_numbers_of_a_network_that_is_not_there_are_refused(cycle, name, value):
+    with pytest.raises(InputError, match=f"{name}={value} has no effect: branches='gmf'"):
+        methods.build("ncf", cycle.catalog, branches="gmf", **{name: value})
 
 
 def test_dropout_acts_on_the_network_alone_and_only_while_training(cycle):
