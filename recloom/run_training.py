@@ -94,7 +94,7 @@ def train(
     for name, value, whole in (("share", share, 1), ("corrupt", corrupt, 0)):
         if value != whole and not any(part.epochs for part in stages):
             raise InputError(
-                f"{name}={value}: nothing of {method} is trained here, so it changes nothing; leave it out"
+                f"{name}={value} is for methods that are trained, and nothing of {method} is here; leave it out"
             )
     recipe = {
         "format": FORMAT,

@@ -62,6 +62,11 @@ def whole(sequences: Sequences, train_stop: Int, length: int) -> Windows:
     return Windows(users, start, stop, start + 1)
 
 
+def whole_histories(sequences: Sequences, train_stop: Int, length: int) -> Windows:
+    """One row per user, longer than `length` where the history is: for methods that choose what they read of a row."""
+    return whole(sequences, train_stop, max(length, len(sequences.items)))
+
+
 def prefixes(sequences: Sequences, train_stop: Int, length: int, latest: int | None = None) -> Windows:
     """One row per target: every prefix of every history (its latest `length` items) and the item after it.
 

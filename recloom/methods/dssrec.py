@@ -14,7 +14,8 @@ Departures. What the paper leaves open is an argument of `build`, with these def
 - `two_stage=True` is how re-implementations use it: the objective pre-trains the encoder alone, and next-item
   prediction fine-tunes it; theirs is with `loss="bce"`.
 - `future="items"` and "next-three" take the mean over the items (the paper writes a sum, and tells no scale).
-- Weights start as in the library's other Transformers (the paper's software draws Glorot-uniform ones).
+- The encoder's weights start as in the library's other Transformers (the paper's software draws Glorot-uniform ones).
+- The negatives of pop-100 are drawn by training counts alone; the paper's reference counts held-out actions too.
 - Selection is on validation NDCG@10 under full-mask.
 """
 
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
-from recloom.data.windows import past_and_future, whole
+from recloom.data.windows import past_and_future, whole_histories
 from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
@@ -44,7 +45,7 @@ ABOUT = About("Ma et al., Disentangled Self-Supervision in Sequential Recommende
 FUTURES = {"intents": 0, "none": 0, "next-three": 3, "items": None}
 """What is reconstructed of the future: its intents (the method), nothing, or the next three or all items one by one."""
 
-CUTS = {"all": past_and_future, "one": whole}
+CUTS = {"all": past_and_future, "one": whole_histories}
 """Every place where a history can be cut into a past and a future, or one of them, drawn anew each epoch."""
 
 
@@ -127,7 +128,7 @@ class DSSRec(Method):
 
 
 def split(batch: SequenceBatch, length: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """The two sides of rows, each of at most `length` items, oldest first, right-padded.
+    """The two sides of rows, each of the at most `length` items nearest to the cut, oldest first, right-padded.
 
     Rows are from `past_and_future`; with a generator, of any windows, and cut before one of their targets, drawn alike.
     """
@@ -139,9 +140,12 @@ def split(batch: SequenceBatch, length: int, generator: torch.Generator | None =
         cut = cut + (drawn * targets.sum(1, keepdim=True)).long()
     total = (items != PAD).sum(1, keepdim=True)
     at = torch.arange(items.shape[1], device=items.device)
-    past = items.masked_fill(at >= cut, PAD)[:, : min(length, int(cut.max()))]
-    place = cut + at[: min(length, int((total - cut).max()))]
-    return past, items.gather(1, place.clamp(max=items.shape[1] - 1)).masked_fill(place >= total, PAD)
+
+    def between(begin: Tensor, end: Tensor) -> Tensor:
+        place = begin + at[: min(length, int((end - begin).max()))]
+        return items.gather(1, place.clamp(max=items.shape[1] - 1)).masked_fill(place >= end, PAD)
+
+    return between((cut - length).clamp(min=0), cut), between(cut, total)
 
 
 def reverse(items: Tensor) -> Tensor:
@@ -179,15 +183,18 @@ def build(
         trusted_share, stop_gradient: with `future="intents"` alone.
         cuts: an epoch has "all" pairs of a past and a future (paper), or "one" of each history, drawn anew.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
-        loss, precision: of the second stage, see `NextItem`; a loss without it is refused.
+        loss, precision: of the second stage, see `NextItem`; refused without it.
         batch_size: of both stages; the second's rows are of like length.
         grouping: batches of the objective hold any pairs ("random"), or those of like length ("length").
     """
     if not two_stage:
-        refuse_unread(build, {"loss": loss}, "it is the second stage's; leave it out, or say two_stage=True")
+        of_second = {"loss": loss, "precision": precision}
+        refuse_unread(build, of_second, "it is the second stage's; leave it out, or say two_stage=True")
     if future != "intents":
         unread = {"trusted_share": trusted_share, "stop_gradient": stop_gradient}
         refuse_unread(build, unread, f"future={future!r} reads no intents of the future; leave it out")
+    if not trusted_share:
+        refuse_unread(build, {"stop_gradient": stop_gradient}, "trusted_share=0 reads no future; leave it out")
     made, make_optimizer = over(model, backbone, build)(catalog), training.optimizer()
     method = DSSRec(
         made,

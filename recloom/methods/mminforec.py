@@ -22,7 +22,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; m
 - Weights are selected by one metric, NDCG@10; the code takes an epoch in which any of HR@5, NDCG@5 and HR@10 rose.
 - Seen items and padding are no candidates under full-mask; the code scores seen items 0 and ranks padding too.
 `mince="outside"` takes the mean of logarithms instead of the logarithm of a sum; `temporal=False` and `general=False`
-leave out other items of the same history, and items of other histories. `loss="bpr"` (figure 5, whose draw of negatives
+leave out other items of the same history, and items of other histories (`windows="whole"` alone; in overlapping rows of
+other windows an item counts as often as rows hold it). `loss="bpr"` (figure 5, whose draw of negatives
 is not told) ranks what comes next above one other item of the batch, drawn uniformly for each prediction.
 """
 
@@ -273,12 +274,12 @@ def build(
     See `MMInfoRec` and `Memory`.
 
     Published: Beauty 2 layers and heads, decay 1e-4, scale .3; Sports 1, 1e-3, .6; Toys 1, 0, .1, two steps; Yelp 1,
-    .1, 3; 50 epochs on Beauty.
+    .1, 3; 50 epochs on Beauty and Yelp.
 
     Args:
         memory: `kind` of `Memory`: "residual", "plain" or "none".
         memory_dropout: rate on what is read of the memory.
-        temperature: if given, logits are divided by it in place of `logit_scale`.
+        temperature: one over `logit_scale`; either may be given.
         init: of all weights: "uniform" within one over the root of `dim` (code), or each part's own ("default").
     """
     if init not in ("uniform", "default"):
@@ -288,6 +289,16 @@ def build(
     if loss == "bpr":
         unread = {"mince": mince, "candidates": candidates, "positives": positives}
         refuse_unread(build, unread, "loss='bpr' compares with one other item; leave it out, or choose loss='mince'")
+    if temperature is not None:
+        refuse_unread(build, {"logit_scale": logit_scale}, "temperature is one over it; give either")
+    if memory == "none" or not slots:
+        of_memory = {"addressing": addressing, **({"slots": slots} if slots else {"memory": memory})}
+        refuse_unread(build, of_memory, "there is no memory; leave it out, or give the memory slots and a kind")
+    if training.windows != "whole" and not (temporal and general):
+        raise InputError(
+            f"windows={training.windows!r}: its rows hold items of one history several times, so that temporal=False "
+            "and general=False cannot tell histories apart; choose windows='whole'"
+        )
     made = backbone(catalog)
     width = made.encoder.dim
     method = MMInfoRec(

@@ -94,7 +94,11 @@ def mince(
         return predictions.sum() * 0.0 + keys.sum() * 0.0
     groups = torch.zeros_like(targets) if groups is None else groups
     log_sought = log_counts[groups, targets] if log_sought is None else log_sought
-    return _Mince.apply(predictions, keys, targets, log_counts, groups, log_sought, scale, inside, single)
+    dtype = torch.promote_types(keys.dtype, torch.float32)  # the gradient is formed of the sums, which need that much
+    with torch.autocast(keys.device.type, enabled=False):
+        return _Mince.apply(
+            predictions.to(dtype), keys.to(dtype), targets, log_counts, groups, log_sought, scale, inside, single
+        )
 
 
 def candidate_counts(place: Tensor, n: int, temporal: bool, general: bool, once: bool = False) -> tuple[Tensor, Tensor]:

@@ -197,7 +197,7 @@ def test_users_left_out_of_training_are_served_as_new_ones(name, run, data):
     """Of `--share`, and of a split by time, where some have no action before the cut."""
     one_epoch = numbers(name, epochs=1, pretrain_epochs=1)
     if not trains(run):
-        with pytest.raises(InputError, match=f"nothing of {name} is trained here"):
+        with pytest.raises(InputError, match=f"nothing of {name} is here"):
             recloom.train(name, data, share=0.5, progress=False, **one_epoch)
         return
     run = recloom.train(name, data, share=0.5, progress=False, **one_epoch)

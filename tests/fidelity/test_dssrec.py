@@ -71,6 +71,16 @@ def test_equation_3_by_loops():
     torch.testing.assert_close(sequence_to_sequence(past, future), slow, rtol=1e-10, atol=1e-10)
 
 
+def test_mixed_precision_makes_no_ties():
+    torch.manual_seed(0)
+    past, future = torch.randn(2, 128, 4, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = sequence_to_sequence(past, future)
+        assert sequence_to_item(past, future[:, 0]).dtype == losses.dtype == torch.float32
+    kept = losses <= losses.flatten().kthvalue(256).values
+    assert 256 <= kept.sum() < 260
+
+
 def test_equation_4_takes_the_smallest_and_all_ties():
     losses = torch.tensor([[3.0, 1.0], [2.0, 5.0], [4.0, 2.0]], requires_grad=True)
     for share, wanted in (
@@ -221,6 +231,20 @@ def test_an_epoch_of_one_cut_reads_each_history_once(cycle):
     assert run.history["loss/future"].is_finite().all()
 
 
+def test_one_cut_of_a_history_longer_than_a_row_lies_anywhere_and_keeps_what_is_nearest(cycle):
+    stage = methods.build("dssrec", cycle.catalog, dim=8, length=3, cuts="one")[0]
+    items, n = np.arange(1, 12, dtype=np.int32), 3000
+    windows = stage.windows(Sequences(items, np.array([0, 11])), np.array([11]), 3)
+    rows = window_batch(items, windows, np.zeros(n, dtype=np.int64))
+    past, future = split(rows, 3, torch.Generator().manual_seed(1))
+    cuts = []
+    for before, after in zip(past.tolist(), future.tolist(), strict=True):
+        cuts.append(after[0] - 1)
+        assert [item for item in before if item] == list(range(max(1, cuts[-1] - 2), cuts[-1] + 1))
+        assert [item for item in after if item] == list(range(cuts[-1] + 1, min(11, cuts[-1] + 3) + 1))
+    assert (abs(np.bincount(cuts, minlength=11)[1:] / n - 0.1) < 0.02).all()
+
+
 def test_reverse():
     rows = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 0, 0, 0]])
     assert reverse(rows).tolist() == [[4, 3, 2, 1], [6, 5, 0, 0], [7, 0, 0, 0]]
@@ -265,6 +289,8 @@ def test_one_intent_is_the_softmax_and_info_nce_of_the_batch():
 def test_what_a_choice_does_not_read_is_refused():
     for numbers, name in (
         ({"loss": "bce"}, "loss='bce'"),
+        ({"precision": "fp32"}, "precision='fp32'"),
+        ({"trusted_share": 0.0, "stop_gradient": True}, "stop_gradient=True"),
         ({"future": "none", "trusted_share": 0.3}, r"trusted_share=0\.3"),
         ({"future": "items", "stop_gradient": True}, "stop_gradient=True"),
     ):

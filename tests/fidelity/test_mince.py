@@ -39,6 +39,21 @@ def test_values_and_gradients_in_chunks(inside, single, n_groups, monkeypatch):
         assert same.item() == one.item(), "one group, and right answers counted as they stand there"
 
 
+def test_mixed_precision_rounds_what_comes_in_and_nothing_else():
+    torch.manual_seed(0)
+    predictions, keys = torch.randn(7, 64, requires_grad=True), torch.randn(3, 20, 64, requires_grad=True)
+    targets, counts = torch.randint(0, 20, (7,)), torch.zeros(1, 20)
+    rounded = [each.detach().bfloat16().float().requires_grad_() for each in (predictions, keys)]
+    wanted = mince(*rounded, targets, counts, scale=0.3)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = mince(predictions.bfloat16(), keys.bfloat16(), targets, counts, scale=0.3)
+    torch.testing.assert_close(loss, wanted)
+    for one, two in zip(
+        torch.autograd.grad(loss, (predictions, keys)), torch.autograd.grad(wanted, rounded), strict=True
+    ):
+        torch.testing.assert_close(one, two, atol=0.01, rtol=0.01)
+
+
 def test_closed_forms():
     torch.manual_seed(0)
     targets, once = torch.arange(5), torch.zeros(1, 5)

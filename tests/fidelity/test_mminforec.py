@@ -212,12 +212,23 @@ def test_what_a_choice_does_not_read_is_refused(cycle_with_attributes):
     for numbers, name in (
         ({"loss": "bpr", "mince": "outside"}, "mince='outside'"),
         ({"loss": "bpr", "positives": "single"}, "positives='single'"),
+        ({"memory": "none", "slots": 7}, "slots=7"),
+        ({"memory": "none", "addressing": "mlp"}, "addressing='mlp'"),
+        ({"slots": 0, "memory": "plain"}, "memory='plain'"),
+        ({"temperature": 2.0, "logit_scale": 5.0}, r"logit_scale=5\.0"),
         ({"model": "gru4rec", "items": "meancc", "layers": 3}, "layers=3"),
         ({"model": "gru4rec", "items": "id", "heads": 1}, "heads=1"),
     ):
         with pytest.raises(InputError, match=f"{name} has no effect"):
             methods.build("mminforec", cycle_with_attributes.catalog, **numbers)
     methods.build("mminforec", cycle_with_attributes.catalog, model="gru4rec", layers=3)
+
+
+@pytest.mark.parametrize("windows", ["prefixes", "sliding"])
+@pytest.mark.parametrize("left_out", ["temporal", "general"])
+def test_rows_that_share_items_of_a_history_cannot_leave_any_out(cycle, windows, left_out):
+    with pytest.raises(InputError, match=f"windows='{windows}': its rows hold items of one history several times"):
+        methods.build("mminforec", cycle.catalog, items="id", windows=windows, **{left_out: False})
 
 
 def test_the_memory_s_forms():
