@@ -183,18 +183,18 @@ def build(
         trusted_share, stop_gradient: with `future="intents"` alone.
         cuts: an epoch has "all" pairs of a past and a future (paper), or "one" of each history, drawn anew.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
-        loss, precision: of the second stage, see `NextItem`; refused without it.
+        loss, precision: of the second stage, see `NextItem`; a loss without it is refused.
         batch_size: of both stages; the second's rows are of like length.
         grouping: batches of the objective hold any pairs ("random"), or those of like length ("length").
     """
     if not two_stage:
-        of_second = {"loss": loss, "precision": precision}
-        refuse_unread(build, of_second, "it is the second stage's; leave it out, or say two_stage=True")
+        refuse_unread(build, {"loss": loss}, "it is the second stage's; leave it out, or say two_stage=True")
     if future != "intents":
         unread = {"trusted_share": trusted_share, "stop_gradient": stop_gradient}
         refuse_unread(build, unread, f"future={future!r} reads no intents of the future; leave it out")
     if not trusted_share:
         refuse_unread(build, {"stop_gradient": stop_gradient}, "trusted_share=0 reads no future; leave it out")
+    next_item = NextItem(loss, precision=precision)
     made, make_optimizer = over(model, backbone, build)(catalog), training.optimizer()
     method = DSSRec(
         made,
@@ -209,5 +209,5 @@ def build(
     if not two_stage:
         return [joint]
     joint.name = "pretrain"
-    tuned = NextItemPrediction(made, NextItem(loss, precision=precision), make_optimizer=make_optimizer)
+    tuned = NextItemPrediction(made, next_item, make_optimizer=make_optimizer)
     return [joint, training.stage(tuned)]
