@@ -4,16 +4,18 @@ Paper: Liu et al., Contrastive Self-supervised Sequential Recommendation with Ro
 
 Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's); rows are whole histories, as
 in the paper. Items are correlated over all training items (the code leaves each history's last one out) and count once
-a user. After `warmup` epochs the partner of an item is, as in the code, whichever of the best one by correlation and
+a user. After `warmup` epochs (code: one more) the partner of an item is whichever of the best one by correlation and
 the best one by the product of the items' present vectors has the higher score, each kind of score scaled to 0..1 over
-the items; partners by vectors are found anew each epoch, among items that were trained. With `correlated` above 1 (the
-code has 1) partners of each rank are so compared. Hidden items become the mask item (the code writes padding).
-`contrast_on="flat"` compares all states of a row, end to end, as the code does, with nothing before the start of a
-history, where the code has states of padding. The code passes the mask's ratio to the reordering: `reorder_ratio=0.7`
-repeats that. `preset` sets loss, grouping and that ratio, where not given, to what the paper or the code has. Batches
-hold rows of like length and equal numbers of targets, so that the number of rows that are contrasted varies;
-`grouping="random"` (code) takes any 256. Weights are selected by NDCG@10 (code: NDCG@20). `threshold=0` is the code's
-"SIMRC" of Beauty: all operators for all histories.
+these best ones (code: over all pairs of items); partners by vectors are found anew each epoch, among items that were
+trained. An item that no other correlates with is its own partner (code: any item). Views are of the latest `length`
+items, whose number `threshold` reads too (code: of all of a history, cut afterwards), and a run to crop or reorder may
+begin at every place (code: not at the last). With `correlated` above 1 (the code has 1) partners of each rank are so
+compared. Hidden items become the mask item (the code writes padding). `contrast_on="flat"` compares all states of a
+row, end to end, as the code does, with nothing before the start of a history, where the code has states of padding. The
+code passes the mask's ratio to the reordering: `reorder_ratio=0.7` repeats that. `preset` sets loss, grouping and that
+ratio, where not given, to what the paper or the code has. Batches hold rows of like length and equal numbers of
+targets, so that the number of rows that are contrasted varies; `grouping="random"` (code) takes any 256. Weights are
+selected by NDCG@10 (code: NDCG@20). `threshold=0` is the code's "SIMRC" of Beauty: all operators for all histories.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from recloom.nn.row_vectors import READINGS, real_values, row_vectors
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
-from recloom.views import crop_items, insert_items, mask_share, one_of, reorder_items, substitute_items
+from recloom.views import crop_items, floor_share, insert_items, mask_share, one_of, reorder_items, substitute_items
 
 ABOUT = About("Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation", 2021)
 
@@ -147,7 +149,7 @@ class CoSeRec(Method):
     def views(self, items: Tensor) -> Tensor:
         """One view of each row, by one operator."""
         partners, ratios, lengths = self.company(items), self.ratios, (items != PAD).sum(1)
-        sizes = (lengths * ratios["insert"] + 1e-6).long().clamp(min=1)
+        sizes = floor_share(lengths, ratios["insert"]).clamp(min=1)
         short = lengths[:, None] <= self.threshold
         mask_id, length = self.backbone.items.mask_id, self.length
         return one_of(

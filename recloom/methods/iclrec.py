@@ -5,14 +5,15 @@ Paper: Chen et al., Intent Contrastive Learning for Sequential Recommendation, W
 Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's). A history is read as the
 mean of its states, padding left out (the code averages it in); `contrast_on="flat"` compares all states of two views
 end to end, as the code does, with nothing before the start of a history. Hidden items become the mask item (the code
-writes padding). Histories are assigned to the normalised centres that the contrast uses (the code assigns before
-normalising). Clusters come from one k-means++ start of our own at each epoch's beginning (the code: the best of five by
-faiss); `restarts=5` asks for as many, `clustering="faiss"` for faiss, "auto" for faiss where it is installed, by which
-one seed gives other numbers on other machines. `mask_same_intent=True` takes histories of one intent out of each
-other's negatives in the intent's contrast, which the paper has and no released script switches on. Batches hold rows of
-like length and equal numbers of targets; `grouping="random"` (code) takes any 256. Each contrast is over all other
-views and centres of the batch. Weights are selected by NDCG@10 (code: NDCG@20). `preset` sets loss, grouping, restarts
-and that choice, where they are not given, to what the paper or the code has.
+writes padding). Views are of the latest `length` items (code: of all, cut afterwards), and a run may begin at every
+place (code: not at the last). Histories are assigned to the normalised centres that the contrast uses (the code assigns
+before normalising). Clusters come from one k-means++ start of our own at each epoch's beginning (the code: the best of
+five by faiss); `restarts=5` asks for as many, `clustering="faiss"` for faiss, "auto" for faiss where it is installed,
+by which one seed gives other numbers on other machines. `mask_same_intent=True` takes histories of one intent out of
+each other's negatives in the intent's contrast, which the paper has and no released script switches on. Batches hold
+rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256. Each contrast is over all
+other views and centres of the batch. Weights are selected by NDCG@10 (code: NDCG@20). `preset` sets loss, grouping,
+restarts and that choice, where they are not given, to what the paper or the code has.
 """
 
 from __future__ import annotations

@@ -215,6 +215,8 @@ def build(
         augmenter: "mlp", "attention" or "convolution".
         shared: one augmenter serves both views.
         temperature: of all contrasts; the margin reads products as they are.
+        schedule: with "epochs", those of the augmenters count among `epochs`, and, as they leave validation as it is,
+            among those that `patience` waits.
         windows: "prefixes" has one target a row (code); "whole" all targets of a history, several times cheaper.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """

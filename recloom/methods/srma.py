@@ -8,11 +8,14 @@ never trained on (in the code it keeps its dropout, and the published command le
 (code) adds a contrast of both views with its reading of the history, "states" (paper) its reading of each view to the
 view's own, `complement_weight` times, which the paper tells no value of: the default is the contrast's, and small here.
 The weight of the contrast is that of the whole loss: the code's .1 (README .5) stands within the contrast's .1.
-`preset` sets complement, loss and grouping, where they are not given, to what the paper or the code has.
-`layer_choice="distinct"` drops other layers for each view; "same" drops the same for both, as the code's second mode.
-Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) takes any 256. Weights are
-selected by NDCG@10 (code: NDCG@20). Hidden items become the mask item; `contrast_on="flat"` compares all states end to
-end, with nothing before the start of a history.
+`preset` sets complement, loss, grouping and that choice, where they are not given, to what the paper or the code has.
+`layer_choice="distinct"` drops other layers for each view; "same" (code) drops the same for both. The identity is among
+the operators (in the code none leaves a row as it is). Views are of the latest `length` items (code: of all, cut
+afterwards), and a run may begin at every place (code: not at the last). The encoder beside has no extra layers and
+learns next items alone (README: it is itself trained by this method first). Batches hold rows of like length and equal
+numbers of targets; `grouping="random"` (code) takes any 256. Weights are selected by NDCG@10 (code: NDCG@20). Hidden
+items become the mask item; `contrast_on="flat"` compares all states end to end, with nothing before the start of a
+history.
 """
 
 from __future__ import annotations
@@ -184,7 +187,7 @@ class SRMA(Method):
 
 @with_presets(
     paper={"loss": "bce", "grouping": "random", "complement": "states"},
-    code={"loss": "bce", "grouping": "random", "complement": "contrast"},
+    code={"loss": "bce", "grouping": "random", "complement": "contrast", "layer_choice": "same"},
 )
 @composed(
     backbone=partial(sasrec.make_backbone, attention_dropout=0.1, positions="from_end"),

@@ -3,6 +3,7 @@
 from recloom.views.crop_items import crop_items
 from recloom.views.cut_segment import cut_segment
 from recloom.views.draw_places import draw_places
+from recloom.views.floor_share import floor_share
 from recloom.views.insert_items import insert_items
 from recloom.views.mask_items import mask_items, mask_share
 from recloom.views.one_of import one_of
@@ -15,6 +16,7 @@ __all__ = [
     "crop_items",
     "cut_segment",
     "draw_places",
+    "floor_share",
     "insert_items",
     "mask_items",
     "mask_share",

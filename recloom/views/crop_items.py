@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recloom.data.catalog import PAD
+from recloom.views.floor_share import floor_share
 
 
 def crop_items(items: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
@@ -20,7 +21,7 @@ def crop_items(items: Tensor, ratio: float, generator: torch.Generator) -> Tenso
     Source: Xie et al., CL4SRec, ICDE 2022.
     """
     lengths = (items != PAD).sum(1)
-    sizes = (lengths * ratio + 1e-6).long().clamp_(min=1)
+    sizes = floor_share(lengths, ratio).clamp_(min=1)
     drawn = torch.rand(len(items), generator=generator, device=items.device, dtype=torch.float64)
     starts = (drawn * (lengths - sizes + 1)).long()
     at = torch.arange(items.shape[1], device=items.device)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from recloom.data.catalog import PAD
 from recloom.views.draw_places import draw_places
+from recloom.views.floor_share import floor_share
 
 
 def mask_items(
@@ -42,5 +43,5 @@ def mask_share(items: Tensor, mask_id: int, ratio: float, generator: torch.Gener
     Source: Xie et al., CL4SRec, ICDE 2022.
     """
     valid = items != PAD
-    sizes = (valid.sum(1) * ratio + 1e-6).long().clamp_(min=least)
+    sizes = floor_share(valid.sum(1), ratio).clamp_(min=least)
     return items.masked_fill(draw_places(valid, sizes, generator), mask_id)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recloom.data.catalog import PAD
+from recloom.views.floor_share import floor_share
 
 
 def reorder_items(items: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
@@ -17,7 +18,7 @@ def reorder_items(items: Tensor, ratio: float, generator: torch.Generator) -> Te
     Source: Xie et al., CL4SRec, ICDE 2022.
     """
     lengths = (items != PAD).sum(1)
-    sizes = (lengths * ratio + 1e-6).long()
+    sizes = floor_share(lengths, ratio)
     drawn = torch.rand(len(items), generator=generator, device=items.device, dtype=torch.float64)
     starts = (drawn * (lengths - sizes + 1)).long()
     at = torch.arange(items.shape[1], device=items.device)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from recloom.data.catalog import PAD
 from recloom.views.draw_places import draw_places
+from recloom.views.floor_share import floor_share
 
 
 def substitute_items(items: Tensor, others: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
@@ -19,5 +20,5 @@ def substitute_items(items: Tensor, others: Tensor, ratio: float, generator: tor
     Source: Liu et al., CoSeRec, 2021, section 3.3.
     """
     valid = items != PAD
-    sizes = (valid.sum(1) * ratio + 1e-6).long().clamp_(min=1)
+    sizes = floor_share(valid.sum(1), ratio).clamp_(min=1)
     return torch.where(draw_places(valid, sizes, generator), others, items)

@@ -51,7 +51,7 @@ def test_numbers_of_the_papers_are_the_defaults(name, wanted):
         ("iclrec", "paper", {"loss": "bce", "grouping": "random", "mask_same_intent": True}),
         ("iclrec", "code", {"loss": "bce", "grouping": "random", "mask_same_intent": False, "restarts": 5}),
         ("srma", "paper", {"loss": "bce", "grouping": "random", "complement": "states"}),
-        ("srma", "code", {"loss": "bce", "grouping": "random", "complement": "contrast"}),
+        ("srma", "code", {"loss": "bce", "grouping": "random", "complement": "contrast", "layer_choice": "same"}),
     ],
 )
 def test_presets_hold_what_paper_and_code_have(name, preset, wanted):

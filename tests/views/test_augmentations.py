@@ -2,7 +2,7 @@
 
 import torch
 
-from recloom.views import crop_items, mask_share, reorder_items, two_different
+from recloom.views import crop_items, floor_share, mask_share, reorder_items, two_different
 
 MASK, N = 99, 20_000
 
@@ -21,6 +21,12 @@ def draws():
 
 def shares(values, size):
     return torch.bincount(values, minlength=size).double() / len(values)
+
+
+def test_a_share_is_rounded_down_as_in_decimals():
+    lengths = torch.arange(1, 201)
+    for percent in range(1, 100):
+        assert floor_share(lengths, percent / 100).tolist() == [percent * length // 100 for length in lengths.tolist()]
 
 
 def test_a_crop_is_a_run_of_the_asked_length_at_a_uniform_place():
