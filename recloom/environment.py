@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,12 @@ def environment(before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return ({"commits": commits} if commits else {}) | known
 
 
+@cache
 def code_version() -> dict[str, Any]:
     """The commit the running code belongs to, and whether a file that can change a result differs from it.
 
-    Both are None where the code is not inside its own git repository.
+    Both are None where the code is not inside its own git repository. Looked up once, as early as a process can: the
+    code that runs is that of its start, whatever is committed while it trains.
     """
     root = Path(__file__).resolve().parent.parent
 

@@ -86,6 +86,7 @@ def reproduce(
         say: receives one line of progress at a time.
     """
     recipes = [recipe for file in files for recipe in _chosen(read_recipes(file), variants)]
+    version = code_version()
     folder, written = data_folder(data), []
     opened: tuple[str, Dataset] | None = None
     for recipe in recipes:
@@ -101,10 +102,11 @@ def reproduce(
             place = _place(Path(work), recipe, seed)
             if again:
                 shutil.rmtree(place, ignore_errors=True)
-            began, version = time.perf_counter(), code_version()
+            began = time.perf_counter()
             run = _trained(recipe, dataset, Path(work), seed, device=device, progress=progress)
             seconds = round(time.perf_counter() - began, 1)
-            entry = {"wall_seconds": seconds, **version, **measure(run, recipe, folder)}
+            commits = run.recipe["environment"].get("commits", [])  # more than one where it was stopped and went on
+            entry = {"wall_seconds": seconds, **version, "commits": commits, **measure(run, recipe, folder)}
             result["seeds"] = dict(sorted({**result["seeds"], str(seed): entry}.items(), key=lambda pair: int(pair[0])))
             _write(file, result)
             written.append(file)

@@ -159,7 +159,7 @@ def _sign(change: float) -> str:
 def _change(ours: dict[str, float], theirs: dict[str, float]) -> str:
     """How far the mean over the seeds that both have is from theirs, in percent of it."""
     both = ours.keys() & theirs.keys()
-    if not both:
+    if not both or not mean(theirs[seed] for seed in both):
         return ""
     return f"{100 * (mean(ours[seed] for seed in both) / mean(theirs[seed] for seed in both) - 1):+.1f} %"
 
@@ -267,8 +267,9 @@ def _threads(seeds: list[dict[str, Any]]) -> str:
 
 
 def _commits(seeds: list[dict[str, Any]]) -> str:
-    """The commits the seeds were measured at, with a star where files differed from it."""
-    names = [f"{(seed['commit'] or 'none')[:7]}{'*' if seed['dirty'] else ''}" for seed in seeds]
+    """The commits the seeds were trained at, of older results measured, with a star where files differed from it."""
+    full = [seed.get("commits") or [f"{seed['commit'] or 'none'}{'*' if seed['dirty'] else ''}"] for seed in seeds]
+    names = [f"{name[:7]}{'*' if name.endswith('*') else ''}" for one in full for name in one]
     return ", ".join(dict.fromkeys(names)).replace("*", "\\*")
 
 
@@ -283,7 +284,7 @@ def _distance(published: float | None, ours: list[float]) -> str:
     """A published value and how far our mean is from it, in percent of it; equal to its last digit counts as 0."""
     if published is None:
         return ""
-    if not ours:
+    if not ours or not published:
         return f"*{published:.4f}*"
     found = mean(ours)
     difference = 0.0 if math.isclose(round(found, 4), published, abs_tol=1e-9) else 100 * (found / published - 1)

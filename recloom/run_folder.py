@@ -13,6 +13,7 @@ import tomli_w
 from recloom.data.catalog import Catalog
 from recloom.data.files import write_atomically
 from recloom.environment import environment
+from recloom.errors import InputError
 from recloom.run_recipe import read_recipe, require_same
 
 WORK, WEIGHTS = "training", "model.safetensors"
@@ -38,6 +39,8 @@ def begun(path: Path, recipe: dict[str, Any], catalog: Catalog) -> Iterator[None
     Raises:
         InputError: the folder holds something else, or a run of another recipe.
     """
+    if path.is_file():
+        raise InputError(f"{path} is a file; give a folder for the run")
     made = not path.exists()
     begins = made or all(file.name.startswith(".recipe.toml-") for file in path.iterdir())
     if not begins:

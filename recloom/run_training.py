@@ -104,7 +104,8 @@ def train(
         | ({} if stage is None else {"stage": stage})
         | ({} if before is None else {"start": origin(before)})
         | ({} if share == 1 else {"share": float(share)})
-        | ({} if not corrupt else {"corrupt": float(corrupt)}),
+        | ({} if not corrupt else {"corrupt": float(corrupt)})
+        | ({} if devices == 1 else {"devices": devices}),
         "data": {"fingerprint": data.fingerprint, "users": data.users_fingerprint}
         | ({"path": str(data.path.resolve())} if data.path else {}),
     }

@@ -79,4 +79,6 @@ def _distribution(optuna: Any, choice: Range | Sequence[Any]) -> Any:
 
 
 def _holds(choice: Range | Sequence[Any], value: Any) -> bool:
-    return choice.low <= value <= choice.high if isinstance(choice, Range) else value in list(choice)
+    if isinstance(choice, Range):
+        return value is not None and choice.low <= value <= choice.high
+    return value in list(choice)

@@ -154,6 +154,11 @@ def _check(
         raise InputError("tune: no data are given")
     if not search:
         raise InputError(f"nothing is searched; give arguments of {method}, such as lr or dropout")
+    if "preset" in search:
+        raise InputError(
+            "preset cannot be searched, as it sets other arguments; compare presets with "
+            f"`recloom compare --vary {method}.preset=...`"
+        )
     for key, choice in search.items():
         if key not in known:
             raise InputError(f"{method} has no argument {key!r} to search; it has {', '.join(known) or 'none'}")

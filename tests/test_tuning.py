@@ -8,6 +8,7 @@ import pytest
 import recloom
 from recloom import Range, search_space, tuning
 from recloom.errors import InputError
+from recloom.search_space import load_optuna, suggest
 
 pytest.importorskip("optuna")
 
@@ -132,6 +133,7 @@ def test_no_setting_is_tried_twice_and_want_of_memory_is_passed_over(cycle, monk
         ("sasrec", {"dim": [8]}, {"dim": 8}, "both given and searched"),
         ("sasrec", {"dim": [8]}, {"trials": 0}, "trials=0"),
         ("sasrec", {"dim": [8]}, {"heads": 3}, "heads=3"),
+        ("mclrec", {"preset": ["paper", "code"]}, {}, "preset cannot be searched"),
         ("pop", {"count": ["all"]}, {}, "nothing to tune"),
         ("sasrec", {"dim": [8]}, {"epochs": 0}, "nothing to tune"),
     ],
@@ -139,6 +141,12 @@ def test_no_setting_is_tried_twice_and_want_of_memory_is_passed_over(cycle, monk
 def test_what_cannot_be_searched_is_refused(cycle, method, search, numbers, message):
     with pytest.raises(InputError, match=message):
         recloom.tune(method, cycle, search, progress=False, **numbers)
+
+
+def test_a_first_trial_of_no_number_lies_outside_of_a_range():
+    optuna = load_optuna()
+    done = [{"arguments": {"batch_size": None}, "score": 1.0}]
+    assert 64 <= suggest(optuna, {"batch_size": Range(64, 512)}, done, 1)["batch_size"] <= 512
 
 
 def test_ranges_rise():

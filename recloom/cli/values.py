@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ def parse_numbers(pairs: Sequence[str] | None) -> dict[str, Any]:
             raise InputError(f"{key} is given twice")
         numbers[key] = parse_value(text)
     return numbers
+
+
+def refuse_options(numbers: Iterable[str], command: Callable[..., object]) -> None:
+    """An `InputError` where what was typed as key=value is an argument of the command's function, not of a method."""
+    for key in numbers:
+        if key in inspect.signature(command).parameters:
+            raise InputError(f"{key}=... is no argument of a method; see --help for the options of the command")
 
 
 def with_options(typed: dict[str, Any], **options: Any) -> dict[str, Any]:

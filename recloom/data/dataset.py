@@ -275,8 +275,8 @@ def prepare(
     min_item: int = 5,
     duplicates: str = "keep",
     split: str = "leave-one-out",
-    valid_at: Any = 0.8,
-    test_at: Any = 0.9,
+    valid_at: Any = None,
+    test_at: Any = None,
     out: str | Path | None = None,
 ) -> Dataset:
     """Turn a log of actions into prepared data.
@@ -289,7 +289,7 @@ def prepare(
         attributes, title: columns of the table; see `recloom.data.items_table.read_items`.
         min_user, min_item: fewest actions of a user and of an item; removed in turn until none is left.
         duplicates: "keep" or "drop" rows equal in user, item and time.
-        split: "leave-one-out", or "time": one cut for everybody, at `valid_at` and `test_at`.
+        split: "leave-one-out", or "time": one cut for everybody, at `valid_at` and `test_at`; see `by_time`.
         out: a folder to save the result in.
 
     Raises:
@@ -297,6 +297,9 @@ def prepare(
     """
     if split not in SPLITS:
         raise InputError(f"split={split!r} is not known; choose one of {', '.join(SPLITS)}")
+    options = {name: at for name, at in (("valid_at", valid_at), ("test_at", test_at)) if at is not None}
+    if options and split != "time":
+        raise InputError(f"{' and '.join(options)} cut by time, but split={split!r}; say split='time'")
     if out is not None:
         free_for_data(out)
     if items is None and (attributes or title):
@@ -306,7 +309,6 @@ def prepare(
     sequences = Sequences(log.items, log.offsets, log.times)
     catalog, facts = build_catalog(log.item_ids, np.bincount(log.items, minlength=len(log.item_ids) + 2), table)
     report = {**log.report, **({"items": facts} if facts else {})}
-    options = {"valid_at": valid_at, "test_at": test_at} if split == "time" else {}
     data = _assembled(catalog, sequences, log.user_ids, make_split(sequences, split, **options), report)
     if out is not None:
         data.save(out)

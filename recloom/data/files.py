@@ -28,7 +28,11 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def folder_atomically(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its name (replacing it) when the block ends without an error."""
+    """A temporary folder beside `folder` that takes its name (replacing it) when the block ends without an error.
+
+    Where `folder` is a link, what it points to is replaced.
+    """
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -39,7 +43,12 @@ def folder_atomically(folder: Path) -> Iterator[Path]:
         old = temporary.with_name(temporary.name + "-old")
         if folder.exists():
             os.replace(folder, old)
-        os.replace(temporary, folder)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -73,6 +73,7 @@ def read_log(
     for name, least in options.items():
         if isinstance(least, bool) or not isinstance(least, (int, np.integer)) or least < 0:
             raise InputError(f"{name}={least!r} must be a whole number, 0 or more")
+    options = {name: int(least) for name, least in options.items()}
     if duplicates not in ("keep", "drop"):
         raise InputError(f"duplicates={duplicates!r} is not known; choose 'keep' or 'drop'")
     if duplicates == "drop" and time is None:

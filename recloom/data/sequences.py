@@ -141,6 +141,7 @@ def by_time(sequences: Sequences, *, valid_at: Any = 0.8, test_at: Any = 0.9) ->
             "about who came first; use split='leave-one-out'"
         )
     asked = {"valid_at": valid_at, "test_at": test_at}
+    asked = {name: at.item() if isinstance(at, np.generic) else at for name, at in asked.items()}
     cuts = {name: _cut(times, at, name) for name, at in asked.items()}
     options = {name: at.isoformat() if isinstance(at, dt.date) else at for name, at in asked.items()}
     return cut_at(sequences, cuts["valid_at"], cuts["test_at"], options)

@@ -16,6 +16,9 @@ from recloom.errors import InputError
 DATA = "data.json"
 """The file that makes a folder prepared data."""
 
+PREPARED = {DATA, "sequences", "users.parquet", "catalog.json", "catalog.parquet"}
+"""All that such a folder holds."""
+
 
 def column_to_ids(column: pl.Series) -> NDArray[Any]:
     """A column of ids as an int64 or object array."""
@@ -69,6 +72,19 @@ def free_for_data(folder: str | Path) -> Path:
     path = path if path.name not in ("", "..") else path.resolve()
     if path.is_file():
         raise InputError(f"{path} is a file; give a folder for the prepared data")
-    if path.is_dir() and any(path.iterdir()) and not (path / DATA).is_file():
-        raise InputError(f"the folder {path} holds other files; give a new or empty folder for the prepared data")
+    held = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if held and not (held <= PREPARED and _is_prepared(path / DATA)):
+        other = ", ".join(sorted(held - PREPARED)[:3]) or DATA
+        raise InputError(
+            f"the folder {path} holds other files ({other}); give a new or empty folder for the prepared data"
+        )
     return path
+
+
+def _is_prepared(file: Path) -> bool:
+    """Whether a file is what `Dataset.save` writes last, in any version."""
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and {"format", "fingerprint"} <= set(facts)

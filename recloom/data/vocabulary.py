@@ -118,5 +118,7 @@ def as_text(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return str(int(value))  # of any size: hashes may lie beyond 64 bits
     number = as_integer(value)
     return None if number is None else str(number)

@@ -127,15 +127,16 @@ class Recommender:
 
         Args:
             item: an external id.
-            k: how many; the item itself is left out.
+            k: how many; left out are the item itself and those of which nothing was learnt.
 
         Returns:
             Columns `item_id`, `score` (cosine, -1 to 1), `rank` (from 1).
 
         Raises:
-            InputError: an unknown item, or a method without item vectors.
+            InputError: an unknown item, one of which nothing was learnt, or a method without item vectors.
         """
-        return similar_items(self.search, self.labels, item, _positive(k))
+        unknown = self._cold[:0] if self.method.scores_cold_items else self._cold
+        return similar_items(self.search, self.labels, item, _positive(k), unknown)
 
     def _limits(self, allow: Ids, deny: Ids, cold: bool) -> Restrictions:
         """What may be recommended; items that training never saw only if asked for."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from recloom.errors import InputError
 from recloom.recommend.recommendations import Labels
@@ -16,8 +18,10 @@ NAMES_COMPARED = 50_000
 """The most ids or titles that are compared letter by letter to find close ones."""
 
 
-def similar_items(search: VectorSearch | ScoreSearch, labels: Labels, item: Any, k: int) -> pl.DataFrame:
-    """The `k` items with the largest cosine to `item`; see `Recommender.similar`."""
+def similar_items(
+    search: VectorSearch | ScoreSearch, labels: Labels, item: Any, k: int, unknown: NDArray[np.int64]
+) -> pl.DataFrame:
+    """The `k` items with the largest cosine to `item`, but `unknown` ones (indices); see `Recommender.similar`."""
     if isinstance(search, ScoreSearch):
         raise InputError(
             f"{search.name} ranks by scores and has no item vectors; similar items need a method of vectors"
@@ -31,10 +35,16 @@ def similar_items(search: VectorSearch | ScoreSearch, labels: Labels, item: Any,
     index = int(labels.catalog.encode([item])[0])
     if not index:
         raise InputError(f"item {item!r} is not in the catalogue{_close(labels, item)}")
+    if index in unknown:
+        raise InputError(
+            f"nothing was learnt of item {item!r}: training has no action on it, and {search.name} does not score "
+            "items by their attributes"
+        )
     unit = vectors[:, index - 1] / search.lengths[index - 1]
     cosine = ((unit @ vectors) / search.lengths)[None]
     cosine[0, index - 1] = -torch.inf
-    values, columns = best(cosine, min(k, len(search.lengths) - 1))
+    cosine[0, unknown - 1] = -torch.inf
+    values, columns = best(cosine, min(k, len(search.lengths) - 1 - len(unknown)))
     return pl.DataFrame(
         [
             labels.ids.gather(columns[0].cpu().numpy()),

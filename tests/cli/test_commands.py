@@ -310,6 +310,12 @@ class Stop:
 def test_an_argument_is_given_once(call, place, tmp_path):
     code, _, err = call("train", "sasrec", place / "data", "-o", tmp_path / "run", "--epochs", "2", "epochs=3")
     assert code == 2 and "epochs is given twice: --epochs 2 and epochs=3" in " ".join(err.split())
+    for command in (("train", "sasrec", place / "data", "-o", tmp_path / "run"), ("tune", "sasrec", place / "data")):
+        more = ["--search", "dim=4,8"] if command[0] == "tune" else []
+        code, _, err = call(*command, *more, "seed=3")
+        assert code == 2 and "seed=... is no argument of a method" in " ".join(err.split())
+    code, _, err = call("compare", place / "data", "--methods", "pop,sasrec", "seeds=2")
+    assert code == 2 and "seeds=... is no argument of a method" in " ".join(err.split())
     code, _, err = call("compare", place / "data", "--methods", "pop,sasrec", "--epochs", "2", "epochs=3")
     assert code == 2 and "epochs is given twice" in err
 

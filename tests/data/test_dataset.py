@@ -1,11 +1,13 @@
 """Prepared data: counted, saved whole, opened again memory-mapped, and refused when damaged."""
 
 import json
+import os
 
 import numpy as np
 import polars as pl
 import pytest
 
+import recloom
 from recloom.data.dataset import Dataset, prepare
 from recloom.errors import InputError
 
@@ -160,8 +162,67 @@ def test_saving_replaces_older_data_only(tmp_path, data):
             prepare(log, out=folder)
     with pytest.raises(InputError, match="is a file"):
         prepare(log, out=tmp_path / "mine" / "thesis.txt")
+    (target / "notes.txt").write_text("beside the data")
+    with pytest.raises(InputError, match=r"holds other files \(notes.txt\)"):
+        prepare(log, out=target)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "data.json").write_text('{"mine": 1}')
+    with pytest.raises(InputError, match=r"holds other files \(data.json\)"):
+        prepare(log, out=tmp_path / "theirs")
+    assert (tmp_path / "theirs" / "data.json").read_text() == '{"mine": 1}'
+    assert (target / "notes.txt").read_text() == "beside the data"
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "mine", "theirs"]
+
+
+def test_data_behind_a_link_are_replaced_where_they_lie(tmp_path, data):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk", target_is_directory=True)
+    for _ in range(2):
+        data.save(tmp_path / "data")
+    assert (tmp_path / "data").is_symlink() and Dataset.load(tmp_path / "disk").fingerprint == data.fingerprint
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "disk"]
+
+
+def test_what_a_failed_exchange_leaves_is_the_old_folder(tmp_path, data, monkeypatch):
+    data.save(tmp_path / "data")
+    replace = os.replace
+
+    def failing(source, target):
+        if str(target).endswith("data") and not str(source).endswith("-old"):
+            raise OSError("disk full")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(OSError, match="disk full"):
+        data.save(tmp_path / "data")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert Dataset.load(tmp_path / "data").fingerprint == data.fingerprint
+
+
+def test_cuts_in_time_without_a_split_by_time_are_refused():
+    log, _ = shop(seed=1)
+    with pytest.raises(InputError, match="valid_at cut by time, but split='leave-one-out'"):
+        prepare(log, valid_at=0.5)
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(tmp_path):
+    log, _ = shop(seed=1)
+    times = log["timestamp"].sort().to_numpy()
+    cuts = {"valid_at": times[len(times) // 2], "test_at": times[-len(times) // 8]}
+    saved = prepare(log, min_user=np.int64(2), split="time", out=tmp_path / "data", **cuts)
+    assert Dataset.load(tmp_path / "data").fingerprint == saved.fingerprint
+
+
+def test_ids_beyond_64_bits_are_found_again(tmp_path):
+    ids = np.array([2**64 - 5, 2**63 + 7, 3, 4], dtype=np.uint64)
+    log = pl.DataFrame(
+        {"user_id": np.repeat(np.arange(20), 4), "item_id": np.tile(ids, 20), "timestamp": np.arange(80)}
+    )
+    data = prepare(log, min_user=0, min_item=0, out=tmp_path / "data")
+    assert sorted(data.catalog.encode(ids.tolist()).tolist()) == sorted(data.catalog.encode(ids)) == [1, 2, 3, 4]
+    found = recloom.train("pop", data).recommend(log.filter(pl.col("user_id") < 2), k=4)
+    assert found.counts.unknown_items == 0 and found.counts.users == 2
 
 
 def test_data_opened_from_a_folder_may_be_saved_over_it(tmp_path, data):

@@ -12,7 +12,7 @@ N_ITEMS = 57
 class LastItem(torch.nn.Module):
     """Asks for what lies near the latest items: one query for each of the last `intents` items it reads."""
 
-    ranks_by, seen_items, reads_histories = "vectors", None, True
+    ranks_by, seen_items, reads_histories, scores_cold_items = "vectors", None, True, False
 
     def __init__(self, vectors, length=4, intents=1):
         super().__init__()

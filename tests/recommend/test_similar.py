@@ -1,5 +1,7 @@
 """Similar items against cosines by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,19 @@ def test_an_unknown_item_names_close_ones(catalog, vectors):
         recommender.similar(close)
     with pytest.raises(InputError, match=r"catalogue$"):
         recommender.similar("%%%%")
+
+
+def test_items_of_which_nothing_was_learnt_are_left_out(catalog, vectors):
+    counts = np.ones(N_ITEMS + 2, dtype=np.int64)
+    counts[[7, 9]] = 0
+    some, method = replace(catalog, train_counts=counts), LastItem(vectors)
+    ids = catalog.item_ids
+    found = Recommender(method, some).similar(ids[0], k=N_ITEMS)["item_id"].to_list()
+    assert sorted(found) == sorted(set(ids[1:].tolist()) - {ids[6], ids[8]})
+    with pytest.raises(InputError, match="nothing was learnt of item"):
+        Recommender(method, some).similar(ids[6])
+    method.scores_cold_items = True
+    assert len(Recommender(method, some).similar(ids[6], k=N_ITEMS)) == N_ITEMS - 1
 
 
 def test_methods_without_item_vectors(catalog, vectors):

@@ -16,6 +16,7 @@ from recloom.cli.values import (
     parse_numbers_by_method,
     parse_search,
     parse_varied,
+    refuse_options,
     with_options,
 )
 from recloom.errors import InputError
@@ -64,6 +65,8 @@ def compare(
     shared, own = parse_numbers_by_method(numbers)
     shared = with_options(shared, epochs=epochs)
     from recloom.comparison import compare as compare_methods
+
+    refuse_options(shared, compare_methods)
 
     found = compare_methods(
         data,
@@ -146,6 +149,9 @@ def tune(
     """
     from recloom.tuning import tune as search_arguments
 
+    given = parse_numbers(numbers)
+    refuse_options(given, search_arguments)
+
     found = search_arguments(
         method,
         [data, *(also or [])],
@@ -156,7 +162,7 @@ def tune(
         device=device,
         progress=progress and not as_json,
         say=say,
-        **parse_numbers(numbers),
+        **given,
     )
     rows = found.trials.sort("score", descending=True, nulls_last=True).to_dicts()
     if as_json:

@@ -22,7 +22,10 @@ Split = Annotated[
     str,
     typer.Option(help="leave-one-out (training holds what others did later), or time: one cut for everybody."),
 ]
-At = Annotated[str, typer.Option(help="With --split time: a share of the actions, a time or a date.")]
+At = Annotated[
+    str | None,
+    typer.Option(help="With --split time: a share of the actions, a time or a date; 0.8 and 0.9 if not given."),
+]
 
 
 def prepare(
@@ -38,8 +41,8 @@ def prepare(
     title: Annotated[str | None, typer.Option(help="Column of titles.")] = None,
     duplicates: Annotated[str, typer.Option(help="Rows equal in all: keep or drop.")] = "keep",
     split: Split = "leave-one-out",
-    valid_at: At = "0.8",
-    test_at: At = "0.9",
+    valid_at: At = None,
+    test_at: At = None,
     as_json: Json = False,
 ) -> None:
     """Turn a log of actions into prepared data.
@@ -71,8 +74,10 @@ def prepare(
     _show(data, as_json, out)
 
 
-def _moment(text: str) -> float | int | str:
+def _moment(text: str | None) -> float | int | str | None:
     """A share, a number of the time column, or a date as it is written."""
+    if text is None:
+        return None
     for kind in (int, float):
         try:
             return kind(text)
@@ -149,8 +154,8 @@ def get_public(
     min_user: MinUser = 5,
     min_item: MinItem = 5,
     split: Split = "leave-one-out",
-    valid_at: At = "0.8",
-    test_at: At = "0.9",
+    valid_at: At = None,
+    test_at: At = None,
     as_json: Json = False,
 ) -> None:
     """Fetch a public data set, print its terms, and prepare it.

@@ -16,6 +16,7 @@ from recloom.cli.values import (
     parse_numbers,
     parse_seeds,
     read_numbers,
+    refuse_options,
     require_parquet,
     with_options,
 )
@@ -70,6 +71,7 @@ def train(
     mixed = precision == "mixed"
     chosen = {} if recipe is None else read_numbers(recipe, method)
     chosen |= with_options(parse_numbers(numbers), epochs=epochs, precision=None if mixed else precision)
+    refuse_options(chosen, train_run)
     reads = {str(row["name"]): row["attributes"] != "unread" for row in describe()}
     if prepared.catalog.n_attributes and not reads.get(method, True):
         others = ", ".join(name for name, does in reads.items() if does)
