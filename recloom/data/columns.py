@@ -50,14 +50,15 @@ def check_columns(source: Source, wanted: dict[str, str | None]) -> None:
         text += f" Choose it with {option}={likely or 'COLUMN'!r} (--{option} {likely or 'COLUMN'})"
         if option == "time":
             text += "; time=None (--time none) if the rows are already in order"
-        if source.text and all(re.fullmatch(r"-?[\d.]+(_duplicated_\d+)?", name) for name in existing):
+        if source.text and all(re.fullmatch(r"-?[\d.]+(_duplicated_\d+)?", str(name)) for name in existing):
             text += ". The first line looks like data: add a header line"
         raise InputError(text)
 
 
 def _likely(option: str, column: str, existing: list[str]) -> str | None:
     """The existing column that was probably meant."""
-    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(existing)}
+    names = [str(name) for name in reversed(existing)]  # pandas has columns named by numbers
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in names}
     asked = re.sub(r"[^a-z0-9]", "", column.lower())
     if asked in plain:
         return plain[asked]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle, islice
 
 import lightning as L
 import numpy as np
@@ -100,7 +101,7 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[SequenceBatch]:
         cuts = self.cuts(self.epoch)
-        cuts += cuts[: len(self) * self.world - len(cuts)]  # every process makes the same number of steps
+        cuts = list(islice(cycle(cuts), len(self) * self.world))  # every process makes the same number of steps
         for rows in cuts[self.rank :: self.world]:
             yield window_batch(self.items, self.windows, rows)
 

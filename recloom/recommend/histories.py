@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recloom.data.catalog import Catalog
+from recloom.data.sources import collect
 from recloom.data.times import read_times
 from recloom.errors import InputError
 
@@ -135,7 +136,10 @@ def _from_frame(frame: nw.DataFrame[Any] | nw.LazyFrame[Any], catalog: Catalog) 
             raise InputError(f"histories has no column {name!r}; it has {', '.join(map(str, names))}. Rename one")
     timed = "timestamp" in names
     frame = frame.select(["user_id", "item_id", "timestamp"] if timed else ["user_id", "item_id"])
-    table = (frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_polars()
+    table, _ = collect(frame, "histories")
+    for name in ("user_id", "item_id"):
+        if table[name].dtype.is_nested():
+            raise InputError(f"histories: column {name!r} holds {table[name].dtype}; give one id a row")
     for name in ("user_id", "timestamp") if timed else ("user_id",):
         if nulls := table[name].null_count():
             raise InputError(f"histories: column {name!r} holds {nulls} nulls; drop or fill these rows")
@@ -159,7 +163,7 @@ def _encode_column(ids: pl.Series, catalog: Catalog) -> NDArray[np.int64]:
         ids = ids.cast(pl.String)
     if ids.dtype.is_float():
         whole = ids.is_finite() & (ids == ids.floor())
-        ids = pl.select(pl.when(whole).then(ids.fill_nan(None))).to_series().cast(pl.Int64)
+        ids = pl.select(pl.when(whole).then(ids.fill_nan(None))).to_series().cast(pl.Int64, strict=False)
     distinct = ids.drop_nulls().unique()
     codes = pl.Series(catalog.encode(distinct.to_numpy() if ids.dtype.is_integer() else distinct.to_list()))
     return ids.replace_strict(distinct, codes, default=0, return_dtype=pl.Int64).to_numpy()

@@ -87,8 +87,9 @@ def test_epochs_differ_and_repeat(sequences):
     assert not all(np.array_equal(a, b) for a, b in zip(first, other.cuts(0), strict=True))
 
 
-def test_processes_share_the_batches_and_take_equally_many(sequences):
-    parts = [batches(sequences, rank=rank, world=3) for rank in range(3)]
+@pytest.mark.parametrize("world", [3, 200])
+def test_processes_share_the_batches_and_take_equally_many(sequences, world):
+    parts = [batches(sequences, rank=rank, world=world) for rank in range(world)]
     drawn = [list(part) for part in parts]
     assert len({len(part) for part in drawn}) == 1 and len(drawn[0]) == len(parts[0])
     users = np.concatenate([batch.users.numpy() for part in drawn for batch in part])

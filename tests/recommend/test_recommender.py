@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 import torch
@@ -282,6 +283,16 @@ def test_another_catalog_is_refused(catalog, vectors):
 def test_bad_arguments(options, message, catalog, vectors, raw):
     with pytest.raises(InputError, match=message):
         Recommender(LastItem(vectors), catalog).recommend(raw, **options)
+
+
+def test_odd_columns_of_a_frame_of_histories(cycle):
+    run = recloom.train("pop", cycle)
+    mixed = pd.DataFrame({"user_id": [1, 1, "b"], "item_id": [100, "101", 102]})
+    assert run.recommend(mixed, k=2).counts.unknown_items == 0
+    large = pl.DataFrame({"user_id": [1, 1], "item_id": [1e300, 100.0]})
+    assert run.recommend(large, k=2).counts.unknown_items == 1
+    with pytest.raises(InputError, match=r"column 'item_id' holds List.*give one id a row"):
+        run.recommend(pl.DataFrame({"user_id": [1], "item_id": [[100, 101]]}), k=2)
 
 
 def test_methods_that_read_no_histories_say_that_new_people_get_one_list(cycle, tmp_path):
