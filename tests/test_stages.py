@@ -268,7 +268,7 @@ def test_corrupted_training_actions_are_the_asked_share_and_nothing_held_out(cyc
     without, noisy, again = (run.method.catalogue() for run in runs)
     assert torch.equal(noisy, again) and not torch.allclose(without, noisy, atol=1e-3)
     for numbers in ({"corrupt": 0.1}, {"share": 0.5}):
-        with pytest.raises(InputError, match="nothing of pop is trained"):
+        with pytest.raises(InputError, match="nothing of pop is here"):
             recloom.train("pop", cycle, progress=False, **numbers)
     with pytest.raises(InputError, match=r"corrupt=1\.1"):
         recloom.train("sasrec", cycle, corrupt=1.1, dim=8, length=10, epochs=1, progress=False)
