@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from recloom.data.catalog import Catalog
-from recloom.data.files import write_atomically
+from recloom.data.files import others_in, write_atomically
 from recloom.environment import environment
 from recloom.errors import InputError
 from recloom.run_recipe import read_recipe, require_same
@@ -23,11 +23,7 @@ BEGINNING = ("recipe.toml", "catalog.json", "catalog.parquet")
 
 def holds_something_else(path: Path) -> bool:
     """Whether a file is in the way, or a folder with files or folders that are none of a run's."""
-    return path.is_file() or (path.is_dir() and any(not _of_a_run(found) for found in path.iterdir()))
-
-
-def _of_a_run(found: Path) -> bool:
-    return found.name in (*BEGINNING, WEIGHTS, WORK) or found.match("history-*.csv")
+    return path.is_file() or bool(others_in(path, (*BEGINNING, WEIGHTS, WORK, "history-*.csv")))
 
 
 @contextmanager

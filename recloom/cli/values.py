@@ -41,8 +41,9 @@ def parse_numbers(pairs: Sequence[str] | None) -> dict[str, Any]:
 
 def refuse_options(numbers: Iterable[str], command: Callable[..., object]) -> None:
     """An `InputError` where what was typed as key=value is an argument of the command's function, not of a method."""
+    taken = inspect.signature(command).parameters
     for key in numbers:
-        if key in inspect.signature(command).parameters:
+        if key in taken:
             raise InputError(f"{key}=... is no argument of a method; see --help for the options of the command")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 
@@ -24,6 +25,13 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def others_in(folder: Path, own: Iterable[str]) -> list[str]:
+    """The names in a folder that match none of its `own` (names or patterns); none where there is no folder."""
+    patterns = tuple(own)
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(entry.name for entry in found if not any(fnmatchcase(entry.name, pattern) for pattern in patterns))
 
 
 @contextmanager

@@ -140,8 +140,8 @@ def by_time(sequences: Sequences, *, valid_at: Any = 0.8, test_at: Any = 0.9) ->
             "split='time': the times are only positions in each user's sequence (0, 1, 2, ...), which say nothing "
             "about who came first; use split='leave-one-out'"
         )
-    asked = {"valid_at": valid_at, "test_at": test_at}
-    asked = {name: at.item() if isinstance(at, np.generic) else at for name, at in asked.items()}
+    given = {"valid_at": valid_at, "test_at": test_at}
+    asked = {name: at.item() if isinstance(at, np.number) else at for name, at in given.items()}
     cuts = {name: _cut(times, at, name) for name, at in asked.items()}
     options = {name: at.isoformat() if isinstance(at, dt.date) else at for name, at in asked.items()}
     return cut_at(sequences, cuts["valid_at"], cuts["test_at"], options)
@@ -151,12 +151,9 @@ def _cut(times: NDArray[Any], at: Any, name: str) -> int | float:
     """The time that a share, number or date stands for."""
     if isinstance(at, (bool, np.bool_)) or at is None:
         raise InputError(f"{name}={at!r} is no share between 0 and 1 and no time")
-    if isinstance(at, (float, np.floating)) and 0 < at < 1:
+    if isinstance(at, float) and 0 < at < 1:
         return np.quantile(times, at, method="higher").item()
-    if isinstance(at, (int, float, np.number)):
-        found: int | float = at.item() if isinstance(at, np.number) else at
-    else:
-        found = moment(at, name, times)
+    found: int | float = at if isinstance(at, (int, float)) else moment(at, name, times)
     low, high = times.min().item(), times.max().item()
     if not low < found <= high:
         raise InputError(

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recloom.data.files import others_in
 from recloom.errors import InputError
 
 DATA = "data.json"
@@ -72,11 +73,14 @@ def free_for_data(folder: str | Path) -> Path:
     path = path if path.name not in ("", "..") else path.resolve()
     if path.is_file():
         raise InputError(f"{path} is a file; give a folder for the prepared data")
-    held = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    if held and not (held <= PREPARED and _is_prepared(path / DATA)):
-        other = ", ".join(sorted(held - PREPARED)[:3]) or DATA
+    if (
+        path.is_dir()
+        and any(path.iterdir())
+        and ((others := others_in(path, PREPARED)) or not _is_prepared(path / DATA))
+    ):
+        found = ", ".join(others[:3]) or DATA
         raise InputError(
-            f"the folder {path} holds other files ({other}); give a new or empty folder for the prepared data"
+            f"the folder {path} holds other files ({found}); give a new or empty folder for the prepared data"
         )
     return path
 

@@ -64,7 +64,7 @@ def whole(sequences: Sequences, train_stop: Int, length: int) -> Windows:
 
 def whole_histories(sequences: Sequences, train_stop: Int, length: int) -> Windows:
     """One row per user, longer than `length` where the history is: for methods that choose what they read of a row."""
-    return whole(sequences, train_stop, max(length, len(sequences.items)))
+    return whole(sequences, train_stop, len(sequences.items))
 
 
 def prefixes(sequences: Sequences, train_stop: Int, length: int, latest: int | None = None) -> Windows:

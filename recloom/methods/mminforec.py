@@ -23,8 +23,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; m
 - Seen items and padding are no candidates under full-mask; the code scores seen items 0 and ranks padding too.
 `mince="outside"` takes the mean of logarithms instead of the logarithm of a sum; `temporal=False` and `general=False`
 leave out other items of the same history, and items of other histories (`windows="whole"` alone; in overlapping rows of
-other windows an item counts as often as rows hold it). `loss="bpr"` (figure 5, whose draw of negatives
-is not told) ranks what comes next above one other item of the batch, drawn uniformly for each prediction.
+other windows an item counts as often as rows hold it). `loss="bpr"` (figure 5, whose draw of negatives is not told)
+ranks what comes next above one other item of the batch, drawn uniformly for each prediction.
 """
 
 from __future__ import annotations

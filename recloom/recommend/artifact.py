@@ -18,7 +18,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch, history_batch
 from recloom.data.catalog import Catalog
-from recloom.data.files import folder_atomically, write_atomically
+from recloom.data.files import folder_atomically, others_in, write_atomically
 from recloom.data.stored import read_json
 from recloom.errors import InputError
 from recloom.nn.seen_items import SeenItems
@@ -142,8 +142,8 @@ def write_artifact(folder: str | Path, method: Method, catalog: Catalog, run: Ma
     """
     _require_vectors(method)
     target = Path(folder).expanduser()
-    held = {file.name for file in target.iterdir()} if target.is_dir() else set()
-    if target.is_file() or held - OWN or (held and FACTS not in held):
+    unfinished = target.is_dir() and any(target.iterdir()) and not is_artifact(target)
+    if target.is_file() or others_in(target, OWN) or unfinished:
         raise InputError(f"{target} holds something else than an artifact; choose another folder, or empty it yourself")
     method = copy.deepcopy(method).to("cpu").eval()  # whose parts may be replaced
     with torch.no_grad():

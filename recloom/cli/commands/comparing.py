@@ -67,7 +67,6 @@ def compare(
     from recloom.comparison import compare as compare_methods
 
     refuse_options(shared, compare_methods)
-
     found = compare_methods(
         data,
         "all" if names == ["all"] else names,
@@ -151,7 +150,6 @@ def tune(
 
     given = parse_numbers(numbers)
     refuse_options(given, search_arguments)
-
     found = search_arguments(
         method,
         [data, *(also or [])],
