@@ -73,11 +73,8 @@ def free_for_data(folder: str | Path) -> Path:
     path = path if path.name not in ("", "..") else path.resolve()
     if path.is_file():
         raise InputError(f"{path} is a file; give a folder for the prepared data")
-    if (
-        path.is_dir()
-        and any(path.iterdir())
-        and ((others := others_in(path, PREPARED)) or not _is_prepared(path / DATA))
-    ):
+    others = others_in(path, PREPARED)
+    if others or (path.is_dir() and any(path.iterdir()) and not _is_prepared(path / DATA)):
         found = ", ".join(others[:3]) or DATA
         raise InputError(
             f"the folder {path} holds other files ({found}); give a new or empty folder for the prepared data"
