@@ -49,6 +49,7 @@ def test_every_method_file_is_listed():
         "__init__",
         "about",
         "argument_texts",
+        "attribute_models",
         "causal_models",
         "composition",
         "pretrained_models",

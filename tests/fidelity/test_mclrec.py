@@ -212,6 +212,19 @@ def test_each_step_changes_its_own_side_alone(cycle, batch, monkeypatch, schedul
     assert recorder.log == wanted
 
 
+def test_the_steps_of_a_batch_see_the_same_two_views(cycle, batch, monkeypatch):
+    method = make("mclrec", cycle.catalog)
+    Recorder(method, monkeypatch)
+    last, seen = method.backbone.last, []
+    monkeypatch.setattr(method.backbone, "last", lambda items: seen.append(items.clone()) or last(items))
+    method.training_step(batch, 0)
+    views = [items for items in seen if len(items) == 2 * len(batch.items)]
+    assert len(views) == 3
+    assert all(torch.equal(views[0], later) for later in views[1:])
+    method.training_step(batch, 1)
+    assert not torch.equal(views[0], seen[-1])
+
+
 @pytest.mark.parametrize(
     ("epoch", "wanted"), [(0, ("theta", True, False)), (1, ("phi", False, True)), (2, ("theta", True, False))]
 )
