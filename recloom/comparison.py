@@ -16,7 +16,7 @@ import polars as pl
 from recloom import methods as catalogue
 from recloom.data.dataset import Dataset
 from recloom.errors import InputError
-from recloom.evaluation import Evaluation, bootstrap, compare_paired, get_protocol
+from recloom.evaluation import Evaluation, Evaluator, bootstrap, compare_paired, get_protocol
 from recloom.leaderboard import Comparison, command_line
 from recloom.run import Run
 from recloom.run_training import train
@@ -84,6 +84,7 @@ def compare(
         raise InputError(
             f"metric={metric!r} cannot be compared under {protocol} with these data; choose one of {', '.join(offered)}"
         )
+    Evaluator(data, protocol=protocol, k=k)  # says what it cannot rank
     command = command_line(
         "all" if methods == "all" else ",".join(dict.fromkeys(methods)),
         {

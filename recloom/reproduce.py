@@ -46,11 +46,17 @@ def data_folder(given: str | Path | None) -> Path:
 
 def read_data(folder: Path, name: str) -> Dataset:
     """Prepare `<folder>/<name>/{interactions,items}.parquet` as it is: no user or item is filtered away."""
-    log, items = folder / name / "interactions.parquet", folder / name / "items.parquet"
+    items = folder / name / "items.parquet"
+    return prepare(log_of(folder, name), items=items if items.exists() else None, min_user=0, min_item=0)
+
+
+def log_of(folder: Path, name: str) -> Path:
+    """The actions of a data set; an `InputError` names the data sets that are there where it is not."""
+    log = folder / name / "interactions.parquet"
     if not log.exists():
         have = ", ".join(sorted(path.parent.name for path in folder.glob("*/interactions.parquet"))) or "no data set"
         raise InputError(f"data set {name!r}: {log} does not exist; {folder} holds {have}")
-    return prepare(log, items=items if items.exists() else None, min_user=0, min_item=0)
+    return log
 
 
 def reproduce(
@@ -89,11 +95,14 @@ def reproduce(
     version = code_version()
     folder, written = data_folder(data), []
     opened: tuple[str, Dataset] | None = None
+    for recipe in recipes:  # what is missing is said before anything is trained
+        log_of(folder, recipe.dataset)
+        negatives_of(folder, recipe)
     for recipe in recipes:
         if opened is None or opened[0] != recipe.dataset:
             opened = recipe.dataset, read_data(folder, recipe.dataset)
         dataset, file = opened[1], Path(out) / recipe.dataset / f"{recipe.name}.json"
-        result = _opened(file, recipe, dataset)
+        result, candidates = _opened(file, recipe, dataset), read_negatives(folder, recipe, dataset)
         for seed in seeds or recipe.seeds:
             if str(seed) in result["seeds"] and not again:
                 say(f"{recipe.dataset}/{recipe.name} seed {seed}: there already")
@@ -106,7 +115,7 @@ def reproduce(
             run = _trained(recipe, dataset, Path(work), seed, device=device, progress=progress)
             seconds = round(time.perf_counter() - began, 1)
             commits = run.recipe["environment"].get("commits", [])  # more than one where it was stopped and went on
-            entry = {"wall_seconds": seconds, **version, "commits": commits, **measure(run, recipe, folder)}
+            entry = {"wall_seconds": seconds, **version, "commits": commits, **measure(run, recipe, candidates)}
             result["seeds"] = dict(sorted({**result["seeds"], str(seed): entry}.items(), key=lambda pair: int(pair[0])))
             _write(file, result)
             written.append(file)
@@ -144,11 +153,21 @@ def _trained(recipe: Recipe, data: Dataset, work: Path, seed: int, **options: An
     )
 
 
-def read_negatives(folder: Path, recipe: Recipe, data: Dataset) -> NDArray[np.int32]:
-    """The candidates of every test user from published negatives."""
-    file = folder / recipe.dataset / str(recipe.negatives)
+def negatives_of(folder: Path, recipe: Recipe) -> Path | None:
+    """The file of published negatives of a recipe, None if it names none; an `InputError` if it is not there."""
+    if recipe.negatives is None:
+        return None
+    file = folder / recipe.dataset / recipe.negatives
     if not file.exists():
         raise InputError(f"{recipe.file}: negatives {file} does not exist")
+    return file
+
+
+def read_negatives(folder: Path, recipe: Recipe, data: Dataset) -> NDArray[np.int32] | None:
+    """The candidates of every test user from published negatives, None if the recipe names none."""
+    file = negatives_of(folder, recipe)
+    if file is None:
+        return None
     table = pl.read_parquet(file)
     row_of = {user: row for row, user in enumerate(table["user_id"].to_list())}
     users = np.asarray(data.user_ids)[data.split.test.users].tolist()
@@ -163,16 +182,16 @@ def read_negatives(folder: Path, recipe: Recipe, data: Dataset) -> NDArray[np.in
     return given_candidates(data, "test", items.astype(np.int32))
 
 
-def measure(run: Run, recipe: Recipe, folder: Path) -> dict[str, Any]:
+def measure(run: Run, recipe: Recipe, given: NDArray[np.int32] | None) -> dict[str, Any]:
     """What is written of one seed: metrics with 95 % intervals under every protocol, selection, cost, place.
+
+    `given` are the candidates of "sample-99", drawn by us if None.
 
     Variants are chosen between, so theirs on validation are written too.
     """
     measured: dict[str, dict[str, Any]] = {}
     for name in recipe.protocols:
-        given = name == "sample-99" and recipe.negatives is not None
-        candidates = read_negatives(folder, recipe, run.data()) if given else None
-        evaluation = run.evaluate(name, CUTOFFS, candidates=candidates)
+        evaluation = run.evaluate(name, CUTOFFS, candidates=given if name == "sample-99" else None)
         measured[name] = {
             "metrics": {key: float(value) for key, value in evaluation.metrics().items()},
             "intervals": {key: [float(low), float(high)] for key, (low, high) in evaluation.intervals().items()},

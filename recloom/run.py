@@ -98,6 +98,8 @@ class Run:
             raise InputError(f"{self.path}: the run was trained on data held in memory; give the data to evaluate on")
         data = source if isinstance(source, Dataset) else Dataset.load(Path(source))
         if data.fingerprint == wanted["fingerprint"]:
+            if given is None:
+                self._data = data
             return data
         if not any_data:
             raise InputError(

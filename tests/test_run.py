@@ -38,6 +38,7 @@ def test_a_run_reopens_its_own_data(saved):
     assert again.evaluate().metrics() == run.evaluate().metrics()
     assert again.history.equals(run.history) and again.history.height == 2
     assert not (place / "run" / "training").exists(), "checkpoints go when the run is finished"
+    assert again.data() is again.data(), "the data are read once"
 
 
 def test_users_are_recommended_from_their_whole_history(saved):

@@ -68,7 +68,8 @@ def evaluate(
     by_vectors = method.ranks_by == "vectors"
     table = method.catalogue() if by_vectors else None
     evaluator.start(table, name)
-    for rows, batch in query_batches(data, part, method.length, 1024 if by_vectors else 256):
+    at_once = 1024 if by_vectors else min(256, max(1, SCORES_PER_BLOCK // data.n_items))
+    for rows, batch in query_batches(data, part, method.length, at_once):
         if insert_noise:
             batch = SequenceBatch(batch.users, with_noise(batch.items, insert_noise, method.length, data.n_items, draw))
         if not known_users:

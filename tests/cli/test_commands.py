@@ -361,6 +361,13 @@ def test_compare_knows_a_metric_that_nothing_will_have(place, metric, protocol, 
     assert not (tmp_path / "out").exists()
 
 
+def test_compare_knows_a_catalogue_too_small_for_a_protocol_before_it_trains(make_cycle_log, tmp_path):
+    data = recloom.prepare(make_cycle_log(), min_user=0, min_item=0)
+    with pytest.raises(recloom.InputError, match="needs 99 items"):
+        recloom.compare(data, ["pop", "sasrec"], protocol="sample-99", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_compare_knows_a_wrong_argument_before_it_trains(place, tmp_path):
     with pytest.raises(recloom.InputError, match="dimm"):
         recloom.compare(place / "data", ["pop", "sasrec"], numbers={"sasrec": {"dimm": 3}}, out=tmp_path / "out")

@@ -359,12 +359,15 @@ def test_published_negatives_are_the_candidates(recipe, data, tmp_path):
     assert 0 < hit < 1 and found["metrics"]["HR@20"] == hit
     assert found["metrics"]["MRR"] == pytest.approx(hit + (1 - hit) / 100)
     pl.DataFrame(rows[1:]).write_parquet(data / "shop" / "fewer.parquet")
-    recipe.write_text('negatives = "fewer.parquet"\n' + text)
+    places = {"data": data, "out": tmp_path / "others", "work": tmp_path / "untrained", "progress": False}
+    fewer, gone = recipe.with_name("fewer.toml"), recipe.with_name("gone.toml")
+    fewer.write_text('negatives = "fewer.parquet"\n' + text)
+    gone.write_text('negatives = "gone.parquet"\n' + text)
     with pytest.raises(InputError, match="has no negatives"):
-        reproduce([recipe], data=data, out=tmp_path / "results", work=tmp_path / "work", seeds=[1], progress=False)
-    recipe.write_text('negatives = "gone.parquet"\n' + text)
+        reproduce([fewer], **places)
     with pytest.raises(InputError, match=r"gone\.parquet does not exist"):
-        reproduce([recipe], data=data, out=tmp_path / "results", work=tmp_path / "work", seeds=[1], progress=False)
+        reproduce([recipe, gone], **places)
+    assert not (tmp_path / "untrained").exists(), "said before anything is trained"
 
 
 def test_missing_data_are_named(recipe, data, tmp_path, monkeypatch):
