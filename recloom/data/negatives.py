@@ -36,7 +36,10 @@ def uniform_outside(rows: Tensor, shape: tuple[int, ...], n_items: int, generato
     first[:, 1:] &= known[:, 1:] != known[:, :-1]
     distinct = first.sum(1, keepdim=True)
     if int(distinct.max()) >= n_items:
-        raise InputError(f"negatives: a history holds all {n_items} items, so none is left to draw; use loss='softmax'")
+        raise InputError(
+            f"negatives: a history holds all {n_items} items, so none is left to draw; choose losses that draw none, "
+            "such as softmax, or leave such histories out"
+        )
     steps = torch.where(first, known - first.cumsum(1) + 1, torch.iinfo(torch.int64).max).sort(1).values
     drawn = torch.randint(2**62, (shape[0], math.prod(shape[1:])), generator=generator, device=rows.device)
     drawn = drawn % (n_items - distinct) + 1

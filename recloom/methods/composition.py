@@ -15,7 +15,7 @@ MakeBackbone = partial[Backbone]
 """A `make_backbone` whose numbers are filled in; it takes the catalog."""
 
 
-SHARED_NEGATIVES = ("shared", "sampler", "alpha", "calibration", "counts")
+SHARED_NEGATIVES = ("shared_negatives", "sampler", "alpha", "calibration", "counts")
 """Arguments of `NextItem` that methods with a plain next-item loss hide."""
 
 

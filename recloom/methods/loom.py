@@ -15,12 +15,11 @@ from __future__ import annotations
 from functools import partial
 
 from recloom.data.catalog import Catalog
-from recloom.data.windows import get_windows
 from recloom.encoders import Transformer
 from recloom.items import IdEmbedding, ItemEmbedder, ItemsWithAttributes
 from recloom.methods import s3rec
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed
+from recloom.methods.composition import MakeBackbone, composed, refuse_unread
 from recloom.objectives import NextItem
 from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 
@@ -47,6 +46,9 @@ def make_backbone(
     Args:
         attributes: add the mean of an item's attribute vectors to its own, where the data have any.
     """
+    if not attributes:
+        unread = {"attribute_dropout": attribute_dropout, "id_dropout": id_dropout}
+        refuse_unread(make_backbone, unread, "attributes=False reads items by id alone; leave it out")
     items: ItemEmbedder = IdEmbedding(catalog, dim)
     if attributes and catalog.n_attributes:
         items = ItemsWithAttributes(
@@ -100,6 +102,9 @@ def build(
         pretrain_epochs: of S3-Rec's pre-training; 0 leaves it out.
         pretrain_batch_size: average rows of a batch of pre-training; by their items if None.
     """
+    if not contrast_weight and not views_weight:
+        reason = "contrast_weight and views_weight are 0, so that nothing is contrasted; leave it out"
+        refuse_unread(build, {"contrast_temperature": contrast_temperature}, reason)
     made, make_optimizer = backbone(catalog), training.optimizer()
     next_item = NextItem(
         loss, logits=logits, temperature=temperature, label_smoothing=label_smoothing, precision=precision
@@ -120,8 +125,4 @@ def build(
     if not pretrain_epochs or not any(weights.values()):
         return [tune]
     pretraining = s3rec.S3Pretraining(made, catalog, weights, mask_rate=mask_rate, make_optimizer=make_optimizer)
-    cut = get_windows(pretrain_windows)
-    first = Stage(
-        pretraining, pretrain_epochs, cut, pretrain_batch_size, counted="items", monitor=None, name="pretrain"
-    )
-    return [first, tune]
+    return [pretraining.stage(pretrain_windows, pretrain_batch_size, pretrain_epochs), tune]

@@ -42,7 +42,7 @@ from recloom.data.windows import get_windows, prefixes
 from recloom.errors import InputError
 from recloom.items import AttributeEmbedding
 from recloom.methods.about import About
-from recloom.methods.composition import composed
+from recloom.methods.composition import composed, refuse_unread
 from recloom.methods.pretrained_models import RECURRENT, fine_tuning, make_backbone
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
@@ -105,6 +105,8 @@ class S3Pretraining(Method):
         make_optimizer: MakeOptimizer | None = None,
         **choices: str,
     ) -> None:
+        if backbone.encoder.length < 2:
+            raise InputError("length=1 leaves no room for the mask behind the last item; choose at least 2")
         super().__init__(backbone, length=backbone.encoder.length - 1, make_optimizer=make_optimizer)
         backbone.encoder.require(context)
         self.wanted = {name for name in TERMS if weights.get(name)}
@@ -116,7 +118,7 @@ class S3Pretraining(Method):
         if not 0 < mask_rate < 1:
             raise InputError(f"mask_rate={mask_rate} must lie between 0 and 1")
         self.weights, self.context, self.mask_rate = weights, context, mask_rate
-        self.choices = {name: choices.get(name, allowed[0]) for name, allowed in CHOICES.items()}
+        self.choices = {name: allowed[0] for name, allowed in CHOICES.items()} | choices
         for name, value in self.choices.items():
             if value not in CHOICES[name]:
                 raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(CHOICES[name])}")
@@ -147,15 +149,19 @@ class S3Pretraining(Method):
         if self.wanted - {"sp"}:
             last = self.choices["mask_last"] == "always"
             seen, hidden = mask_items(items, mask, self.mask_rate, self.generator, always_last=last)
-            states, visible = self.backbone(seen, self.context), (items != PAD) & ~hidden
+            visible, of_items = (items != PAD) & ~hidden, self.choices["attribute_view"] == "embedding"
+            if "aap" in self.wanted and not of_items:
+                states = self.backbone(seen, self.context)
+                views, guesses = states[visible], states[hidden]
+            else:  # states of hidden items are all that is read
+                guesses = self.backbone.at(seen, hidden, self.context)
             if "aap" in self.wanted:
-                of_items = self.choices["attribute_view"] == "embedding"
-                views = self.backbone.items(items[visible]) if of_items else states[visible]
+                views = self.backbone.items(items[visible]) if of_items else views
                 terms["aap"] = self.attribute_loss("aap", views, items[visible])
             if "map" in self.wanted:
-                terms["map"] = self.attribute_loss("map", states[hidden], items[hidden])
+                terms["map"] = self.attribute_loss("map", guesses, items[hidden])
             if "mip" in self.wanted:
-                terms["mip"] = self.item_loss(states[hidden], items, hidden)
+                terms["mip"] = self.item_loss(guesses, items, hidden)
         if "sp" in self.wanted:
             fillers = items[items != PAD] if self.fillers is None else self.fillers
             views = torch.cat(cut_segment(items, mask, fillers, self.generator))
@@ -194,6 +200,11 @@ class S3Pretraining(Method):
             return sigmoid_info_nce(good, asked @ foreign.t()).sum()
         bad = (asked * foreign).sum(-1)
         return (nested_sigmoid if self.choices["segment_loss"] == "nested" else pairwise)(good, bad).sum()
+
+    def stage(self, windows: str, batch_size: int | None, epochs: int) -> Stage:
+        """The stage that trains it: no look at validation, batches by items. Prefixes are those of the latest rows."""
+        cut = partial(prefixes, latest=self.backbone.encoder.length) if windows == "prefixes" else get_windows(windows)
+        return Stage(self, epochs, cut, batch_size, counted="items", monitor=None, name="pretrain")
 
     def queries(self, batch: SequenceBatch) -> Tensor:
         items = F.pad(batch.items, (0, 1))
@@ -258,7 +269,9 @@ def build(
     of_transformer: dict[str, Any] = {"layers": layers, "heads": heads, "attention_dropout": attention_dropout}
     of_transformer |= {"activation": activation, "positions": positions}
     backbone = make_backbone(model, catalog, numbers, of_transformer, build)
-    next_item = NextItem(loss, negatives=negatives, precision=precision)
+    if model == "autoint" and loss != "bce":
+        refuse_unread(build, {"loss": loss}, "model='autoint' tells pairs apart by bce; leave it out")
+    next_item = NextItem("bce" if model == "autoint" else loss, negatives=negatives, precision=precision)
     tuning, attributes = fine_tuning(
         model, catalog, backbone, next_item, training, layers=layers, heads=heads, **numbers
     )
@@ -283,8 +296,4 @@ def build(
         attributes=attributes,
         make_optimizer=training.optimizer(),
     )
-    windows = partial(prefixes, latest=length) if pretrain_windows == "prefixes" else get_windows(pretrain_windows)
-    pretrain = Stage(
-        pretraining, pretrain_epochs, windows, pretrain_batch_size, counted="items", monitor=None, name="pretrain"
-    )
-    return [pretrain, tuning]
+    return [pretraining.stage(pretrain_windows, pretrain_batch_size, pretrain_epochs), tuning]

@@ -76,13 +76,12 @@ def build(
     """SASRec from numbers; see `NextItem` and `NextItemPrediction`.
 
     Args:
-        shared_negatives: draw negatives once for the whole batch, `shared` of `NextItem`.
         step: with windows="sliding", how many items apart the rows of a long history begin; half of `length` if None.
     """
     next_item = NextItem(
         loss,
         negatives=negatives,
-        shared=shared_negatives,
+        shared_negatives=shared_negatives,
         sampler=sampler,
         calibration=calibration,
         logits=logits,

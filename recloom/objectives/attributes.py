@@ -63,7 +63,7 @@ def attribute_cross_entropy(states: Tensor, table: Tensor, values: Tensor, offse
 
 
 def attribute_info_nce(states: Tensor, table: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
-    """The sum of `log(sum exp f(a')) - f(a)` over the attributes a of each item; a' are those it does not have.
+    """The sum over items of the mean of `log(sum exp f(a')) - f(a)` over its attributes a; a' are those it has not.
 
     Args: as for `attribute_cross_entropy`; the vocabulary here is `table[1:]`.
 
@@ -78,4 +78,4 @@ def attribute_info_nce(states: Tensor, table: Tensor, values: Tensor, offsets: T
     outside = scores.clone()
     outside[row, values] = -torch.inf
     outside[:, 0] = -torch.inf
-    return (counts * outside.logsumexp(1).clamp_min(0)).sum() - scores[row, values].sum()
+    return outside.logsumexp(1).clamp_min(0)[counts > 0].sum() - (scores[row, values] / counts[row]).sum()

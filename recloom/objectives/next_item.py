@@ -106,8 +106,8 @@ class NextItem:
 
     Args:
         loss: "softmax" (every item), "sampled-softmax", "bce", "gbce" or "bpr".
-        negatives: how many items a sampled loss draws for each target; if `shared`, for the whole batch.
-        shared: one set of negatives for all rows of a batch, from `sampler`; else each row draws its own
+        negatives: how many items a sampled loss draws for each target; if `shared_negatives`, for the whole batch.
+        shared_negatives: one set of negatives for all rows of a batch, from `sampler`; else each row draws its own
             uniform ones outside its items.
         sampler: "uniform" or "popularity" (shared negatives only; the softmax then takes the logQ correction).
         alpha: popularity is `count ** alpha`.
@@ -121,7 +121,7 @@ class NextItem:
 
     loss: str = "softmax"
     negatives: int = 1
-    shared: bool = False
+    shared_negatives: bool = False
     sampler: str = "uniform"
     alpha: float = 1.0
     calibration: float = 0.75
@@ -136,8 +136,8 @@ class NextItem:
             raise InputError(f"loss={self.loss!r} is not known; choose one of {', '.join(LOSSES)}")
         if self.sampler not in ("uniform", "popularity"):
             raise InputError(f"sampler={self.sampler!r} is not known; choose 'uniform' or 'popularity'")
-        if self.sampler == "popularity" and not self.shared:
-            raise InputError("sampler='popularity' needs shared=true: its negatives are drawn once for a batch")
+        if self.sampler == "popularity" and not self.shared_negatives:
+            raise InputError("sampler='popularity' needs shared_negatives=true: its negatives are drawn for a batch")
         if self.logits not in ("dot", "cosine"):
             raise InputError(f"logits={self.logits!r} is not known; choose 'dot' or 'cosine'")
         if self.negatives < 1:
@@ -152,6 +152,13 @@ class NextItem:
             raise InputError(
                 f"label_smoothing belongs to loss='softmax'; loss={self.loss!r} has no other items' labels"
             )
+        unread = ("negatives", "shared_negatives", "sampler", "alpha") if self.loss == "softmax" else ()
+        for number in (*unread, *(("calibration",) if self.loss != "gbce" else ())):
+            if getattr(self, number) != type(self).__dataclass_fields__[number].default:
+                raise InputError(
+                    f"{number}={getattr(self, number)!r} has no effect: loss={self.loss!r} does not read it; leave it "
+                    f"out, or choose {'gbce' if number == 'calibration' else 'a sampled loss, such as bce'}"
+                )
         product_dtype(self.precision, torch.device("cpu"))
         self._popular: PopularityNegatives | None = None
 
@@ -197,7 +204,7 @@ class NextItem:
         self, batch: SequenceBatch, at: Tensor, n_items: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor | None]:
         """Negatives `(targets, k)` or `(1, k)`, and the log chance of each item where popularity draws."""
-        if not self.shared:
+        if not self.shared_negatives:
             rows = torch.cat([batch.items, batch.targets], 1)  # type: ignore[list-item]
             drawn = uniform_outside(rows, (*batch.items.shape, self.negatives), n_items, generator)
             return drawn.flatten(0, 1)[at], None

@@ -17,8 +17,8 @@ _kept = threading.local()
 
 def _buffer(name: str, rows: int, columns: int, like: Tensor) -> Tensor:
     """A block of memory that lives on between steps: page faults are dear, and the sizes recur."""
-    kept: dict[tuple[str, torch.dtype, torch.device], Tensor] = _kept.__dict__.setdefault("blocks", {})
-    key = (name, like.dtype, like.device)
+    kept: dict[tuple[str, torch.dtype, torch.device, bool], Tensor] = _kept.__dict__.setdefault("blocks", {})
+    key = (name, like.dtype, like.device, torch.is_inference_mode_enabled())
     block = kept.get(key)
     if block is None or block.numel() < rows * columns:
         block = kept[key] = like.new_empty(rows * columns)

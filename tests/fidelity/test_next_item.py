@@ -128,7 +128,9 @@ def test_binary_losses_equal_the_loop(parts):
 def test_a_target_drawn_as_a_negative_is_not_pushed_down(parts, loss):
     states, table, _, _ = parts
     batch = SequenceBatch(torch.zeros(1, dtype=torch.int64), torch.tensor([[1]]), torch.tensor([[2]]))
-    objective = NextItem(loss, negatives=400, shared=True, sampler="popularity", counts=torch.eye(ITEMS + 2)[2])
+    objective = NextItem(
+        loss, negatives=400, shared_negatives=True, sampler="popularity", counts=torch.eye(ITEMS + 2)[2]
+    )
     given = states[:1, None].detach().requires_grad_()
     objective(given, table.detach(), batch, torch.Generator().manual_seed(0)).backward()
     assert float(given.grad[0, 0] @ table[2].detach()) <= 0
@@ -164,7 +166,7 @@ def test_only_positions_with_a_target_count(loss):
     batch = SequenceBatch(torch.arange(2), items, torch.tensor([[4, 0, 6], [7, 8, 0]]))
     states = torch.randn(2, 3, DIM, generator=draw, requires_grad=True)
     table = torch.randn(ITEMS + 2, DIM, generator=draw)
-    NextItem(loss, negatives=3, precision="fp32")(states, table, batch, draw).backward()
+    NextItem(loss, precision="fp32")(states, table, batch, draw).backward()
     silent = states.grad.abs().sum(-1) == 0
     assert silent.tolist() == [[False, True, False], [False, False, True]]
 
@@ -280,7 +282,9 @@ def test_a_temperature_is_learned_of_cosines_alone(cycle):
 
 def test_popularity_negatives_follow_their_counts():
     counts = torch.tensor([0, 10, 20, 30, 40, 0])
-    objective = NextItem("sampled-softmax", negatives=50_000, shared=True, sampler="popularity", counts=counts)
+    objective = NextItem(
+        "sampled-softmax", negatives=50_000, shared_negatives=True, sampler="popularity", counts=counts
+    )
     batch = SequenceBatch(torch.arange(1), torch.tensor([[1]]), torch.tensor([[2]]))
     drawn, log_q = objective._draw(batch, torch.tensor([0]), 4, torch.Generator().manual_seed(0))
     share = np.bincount(drawn[0].numpy(), minlength=6) / 50_000
@@ -303,6 +307,28 @@ def test_popularity_negatives_follow_their_counts():
 def test_impossible_numbers_are_refused_by_name(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         NextItem(**wrong)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"negatives": 5},
+        {"shared_negatives": True},
+        {"calibration": 0.5},
+        {"calibration": 0.5, "loss": "bce"},
+    ],
+)
+def test_numbers_that_the_loss_does_not_read_are_refused(numbers):
+    with pytest.raises(InputError, match=rf"{next(iter(numbers))}=\S+ has no effect: loss="):
+        NextItem(**numbers)
+    NextItem(**{**numbers, "loss": "gbce"})
+
+
+def test_the_softmax_trains_on_after_one_in_inference_mode(parts):
+    states, table, targets, _ = parts
+    with torch.inference_mode():
+        validated = full_softmax(states, table, targets)
+    torch.testing.assert_close(full_softmax(states, table, targets), validated)
 
 
 def test_label_smoothing_equals_pytorchs(parts):

@@ -108,6 +108,7 @@ def test_zero_logits_give_ln_2_for_every_attribute_and_class_0():
 def test_the_paper_s_info_nce_forms():
     torch.manual_seed(0)
     items, ids = catalog(), [1, 4, 7, 9]
+    assert min(len(has(items, i)) for i in ids) == 0 < 1 < max(len(has(items, i)) for i in ids)
     states, table = torch.randn(4, 3).double(), torch.randn(6, 3).double()
     offsets = torch.from_numpy(np.cumsum([0, *(len(has(items, i)) for i in ids)]))
     values = torch.tensor([a for i in ids for a in sorted(has(items, i))])
@@ -115,7 +116,8 @@ def test_the_paper_s_info_nce_forms():
     for row, item in enumerate(ids):
         score = [torch.sigmoid(states[row] @ table[a]).item() for a in range(6)]
         outside = math.log(sum(math.exp(score[a]) for a in range(1, 6) if a not in has(items, item)))
-        slow += sum(outside - score[a] for a in has(items, item))
+        own = has(items, item)
+        slow += sum(outside - score[a] for a in own) / len(own) if own else 0.0
     assert attribute_info_nce(states, table, values, offsets).item() == pytest.approx(slow)
     good, bad = torch.randn(4).double(), torch.randn(4, 3).double()
     bad[1, 2] = -torch.inf
@@ -193,6 +195,8 @@ def test_unknown_choices_are_refused_by_name():
         pretraining(item_loss="bce")
     with pytest.raises(InputError, match="mask_rate"):
         pretraining(mask_rate=1.0)
+    with pytest.raises(KeyError, match="itm_loss"):
+        pretraining(itm_loss="softmax")
 
 
 @pytest.mark.parametrize("term", list(ALL))
@@ -324,6 +328,35 @@ def test_autoint_and_caser_take_over_the_embeddings_alone(cycle_with_attributes,
     assert torch.equal(read.items.table(), first.method.backbone.items.table())
     if model == "autoint":
         assert torch.equal(read.attributes.weight, first.method.handed_on.weight)
+
+
+def test_autoint_has_a_loss_of_its_own(cycle_with_attributes):
+    catalog = cycle_with_attributes.catalog
+    with pytest.raises(InputError, match=r"loss='bpr' has no effect: model='autoint'"):
+        methods.build("s3rec", catalog, model="autoint", loss="bpr")
+    for loss in ("softmax", "bce"):
+        assert (
+            methods.build("s3rec", catalog, model="autoint", loss=loss, negatives=3)[-1].method.actions.negatives == 3
+        )
+
+
+def test_a_row_of_one_item_leaves_no_room_for_the_mask(cycle_with_attributes):
+    with pytest.raises(InputError, match="length=1 leaves no room"):
+        methods.build("s3rec", cycle_with_attributes.catalog, length=1)
+
+
+def test_states_of_hidden_items_alone_are_formed_where_no_others_are_read(monkeypatch):
+    losses, at = [], Backbone.at
+    for some in (at, lambda self, ids, places, context: self(ids, context)[places]):
+        asked = []
+        monkeypatch.setattr(
+            Backbone, "at", lambda self, *row, some=some, asked=asked: asked.append(row) or some(self, *row)
+        )
+        method = pretraining({"mip": 1.0, "map": 1.0})
+        method.generator.manual_seed(0)
+        losses.append(method.training_step(BATCH, 0))
+        assert len(asked) == 1
+    torch.testing.assert_close(*losses)
 
 
 def test_vectors_wider_than_the_states_are_refused_for_the_embedding_view(cycle_with_attributes):
