@@ -200,11 +200,12 @@ def load(folder: str | Path, data: Dataset | None = None, device: str = "cpu") -
 
     Args:
         folder: of the run.
-        data: to evaluate on; that of the run if None.
+        data: that of the run, where it is at hand; else it is read when it is needed.
         device: where it evaluates and recommends: "cpu", "cuda", or "auto" for a card where there is one.
 
     Raises:
-        InputError: the folder is no finished run, or of a later format; there is no such device.
+        InputError: the folder is no finished run, or of a later format; these are other data than the run's; there is
+            no such device.
     """
     path = Path(folder).expanduser()
     recipe = read_recipe(path)
@@ -221,7 +222,10 @@ def load(folder: str | Path, data: Dataset | None = None, device: str = "cpu") -
         method.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{path / WEIGHTS} does not fit {path / 'recipe.toml'}: {error}") from error
-    return Run(path, method.to(get_device(device)).eval(), catalog, recipe, data)
+    run = Run(path, method.to(get_device(device)).eval(), catalog, recipe)
+    if data is not None:
+        run._data = run.data(data)
+    return run
 
 
 def _write(folder: Path, method: Method, catalog: Catalog, recipe: dict[str, Any]) -> None:

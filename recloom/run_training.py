@@ -114,7 +114,7 @@ def train(
     if (path / WEIGHTS).exists():
         require_same(path, recipe)
         shutil.rmtree(path / WORK, ignore_errors=True)
-        return load(path, data)
+        return load(path, data, device)
     with begun(path, recipe, catalog):
         trained = fit(stages, data, path / WORK, options, first)
     if torch.distributed.is_initialized():

@@ -78,6 +78,21 @@ def test_other_data_is_refused_unless_told(saved, make_cycle_log):
         run.evaluate(data=smaller, any_data=True)
 
 
+def test_a_run_opens_with_no_other_data_than_its_own(saved, make_cycle_log):
+    place, data, run = saved
+    assert recloom.load(place / "run", data).data() is data
+    other = recloom.prepare(make_cycle_log(n_users=30), min_user=0, min_item=0)
+    with pytest.raises(InputError, match="was trained on data with fingerprint"):
+        recloom.load(place / "run", other)
+
+
+def test_a_pre_training_that_diverges_says_so(cycle_with_attributes, tmp_path):
+    numbers = {"stage": "pretrain", "pretrain_epochs": 3, "pretrain_windows": "whole", "lr": 1e30, "dim": 8}
+    with pytest.raises(InputError, match=r"s3rec: after epoch \d weights are not finite.*lower lr"):
+        recloom.train("s3rec", cycle_with_attributes, out=tmp_path / "run", progress=False, **numbers)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_random_items_in_the_histories_read_make_it_worse_and_are_said(make_cycle_log):
     data = recloom.prepare(make_cycle_log(), min_user=0, min_item=0)
     run = recloom.train("sasrec", data, progress=False, **{**QUICK, "epochs": 25, "lr": 5e-3, "dropout": 0.1})

@@ -45,7 +45,8 @@ class TrainingBatches:
     Args:
         items: flat item array.
         windows: the rows to train on.
-        batch_size: how many average rows' targets a batch holds; None for so many that it holds `TARGETS_PER_BATCH`.
+        batch_size: how many average rows' targets a batch holds, at least those of the two longest rows; None for so
+            many that it holds `TARGETS_PER_BATCH`.
         grouping: "length" (as above) or "random" (batches of `batch_size` random rows).
         counted: what the batches hold equal numbers of: "targets"; "items", where a row's loss is the sum over its
             items; or "rows", where rows are each other's negatives.

@@ -38,6 +38,10 @@ class SeenItems(nn.Module):
             self.register_buffer(name, value)
         self.register_buffer("recency", torch.zeros(length))
 
+    def changes_nothing(self) -> bool:
+        """Whether every term is 0, as before `fit`."""
+        return bool(self.share == 1) and not any(bool(value.any()) for value in (self.seen, self.times, self.recency))
+
     def forward(self, items: Tensor, own: Tensor) -> Tensor:
         """What is added to the scores, at the last place of each item and 0 elsewhere.
 

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from recloom.data.dataset import Dataset
 from recloom.data.files import write_atomically
 from recloom.data.module import SequenceData
+from recloom.errors import InputError
 from recloom.training.evaluate import evaluate
 from recloom.training.method import Method
 
@@ -60,6 +61,11 @@ class Validate(L.Callback):
         assert isinstance(pl_module, Method)
         row: dict[str, float] = {"epoch": trainer.current_epoch, **pl_module.epoch_losses()}
         trained = time.perf_counter()
+        if not all(bool(value.isfinite().all()) for value in pl_module.parameters()):
+            raise InputError(
+                f"{pl_module.name}: after epoch {trainer.current_epoch + 1} weights are not finite (NaN or infinite), so "
+                "its training has diverged; lower lr"
+            )
         if self.monitor is not None:
             exact = self.monitor == "MRR"
             result = evaluate(pl_module, self.data, "valid", self.protocol, exact=exact, lists=False)
@@ -68,7 +74,8 @@ class Validate(L.Callback):
         row |= {"train_seconds": trained - self.began, "valid_seconds": time.perf_counter() - trained}
         self.rows.append(row)
         if trainer.is_global_zero:
-            write_atomically(self.file, lambda temporary: pl.DataFrame(self.rows).write_csv(temporary))
+            history = pl.DataFrame(self.rows, infer_schema_length=None)
+            write_atomically(self.file, lambda temporary: history.write_csv(temporary))
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -190,6 +197,12 @@ class ProgressBar(L.Callback):
             self.best = max(self.best, now)
             text += f"  valid {self.monitor} {now:.4f}, best {self.best:.4f}"
         self.bar.update(self.task, advance=1, values=text)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.bar.stop()

@@ -68,6 +68,10 @@ def evaluate(
     by_vectors = method.ranks_by == "vectors"
     table = method.catalogue() if by_vectors else None
     evaluator.start(table, name)
+    unread = evaluator.protocol.mask_history and not insert_noise  # what gets a term is masked
+    seen_items = (
+        None if unread or method.seen_items is None or method.seen_items.changes_nothing() else method.seen_items
+    )
     at_once = 1024 if by_vectors else min(256, max(1, SCORES_PER_BLOCK // data.n_items))
     for rows, batch in query_batches(data, part, method.length, at_once):
         if insert_noise:
@@ -77,9 +81,9 @@ def evaluate(
         batch = batch.to(method.device)
         if table is not None:
             queries, seen, terms = method.queries(batch), None, None
-            if method.seen_items is not None:
+            if seen_items is not None:
                 seen = batch.items if insert_noise else whole_histories(data, part, rows).to(method.device)
-                terms = method.seen_items(seen, scores_of(queries, table, seen))
+                terms = seen_items(seen, scores_of(queries, table, seen))
             evaluator.add_queries(rows, queries, seen, terms)
         else:
             evaluator.add_scores(rows, _scores(method, batch, evaluator, rows, data.n_items))

@@ -161,6 +161,7 @@ def _train(stage: Stage, index: int, data: Dataset, folder: Path, options: Train
     if best is not None and best.best_model_path:
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         stage.method.load_state_dict(kept["state_dict"])
+    stage.method.to(options.accelerator())  # which Lightning has taken it from
     if stage.method.seen_items is not None:
         fit_seen_items(stage.method, stage.method.seen_items, data)
 

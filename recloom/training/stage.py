@@ -21,7 +21,8 @@ class Stage:
         method: what is trained; stages may share a backbone.
         epochs: the most epochs; 0 for methods that only count.
         windows: how training histories are cut into rows.
-        batch_size: how many average rows' targets a batch holds; None for about 1,536 targets, however long rows are.
+        batch_size: how many average rows' targets a batch holds, at least those of two rows as long as the longest;
+            None for about 1,536 targets, however long rows are.
         grouping: "length" (rows of like length, equal targets a batch) or "random".
         counted: what batches of like length hold equal numbers of, "targets", "items" or "rows".
         monitor: validation metric, one of `MONITORS`, that selects the epoch kept and stops early; None keeps the last

@@ -245,6 +245,21 @@ def test_where_nobody_repeats_nothing_seen_is_recommended(cycle):
     assert open_["HR@10"] == pytest.approx(masked["HR@10"], abs=0.01)
 
 
+def test_terms_are_formed_only_where_they_change_a_rank(repeating, monkeypatch):
+    data, run = repeating
+    asked, form = [], SeenItems.forward
+    monkeypatch.setattr(SeenItems, "forward", lambda self, *row: asked.append(row) or form(self, *row))
+    run.evaluate("full-mask")
+    recloom.train(
+        "sasrec", data, progress=False, seen_items=True, **NUMBERS | {"epochs": 1, "valid_protocol": "full-open"}
+    )
+    assert not asked
+    run.evaluate("full-mask", insert_noise=0.5)  # what is inserted is not masked
+    noisy = len(asked)
+    run.evaluate("full-open")
+    assert 0 < noisy < len(asked)
+
+
 @pytest.mark.parametrize("name", ["bpr-mf", "bert4rec", "dssrec", "gru4rec"])
 def test_any_method_of_vectors_takes_them_and_a_saved_run_keeps_them(repeating, tmp_path, name):
     data, _ = repeating
