@@ -79,7 +79,7 @@ def test_other_data_is_refused_unless_told(saved, make_cycle_log):
 
 
 def test_a_run_opens_with_no_other_data_than_its_own(saved, make_cycle_log):
-    place, data, run = saved
+    place, data, _ = saved
     assert recloom.load(place / "run", data).data() is data
     other = recloom.prepare(make_cycle_log(n_users=30), min_user=0, min_item=0)
     with pytest.raises(InputError, match="was trained on data with fingerprint"):

@@ -63,8 +63,8 @@ class Validate(L.Callback):
         trained = time.perf_counter()
         if not all(bool(value.isfinite().all()) for value in pl_module.parameters()):
             raise InputError(
-                f"{pl_module.name}: after epoch {trainer.current_epoch + 1} weights are not finite (NaN or infinite), so "
-                "its training has diverged; lower lr"
+                f"{pl_module.name}: after epoch {trainer.current_epoch + 1} weights are not finite (NaN or infinite), "
+                "so its training has diverged; lower lr"
             )
         if self.monitor is not None:
             exact = self.monitor == "MRR"

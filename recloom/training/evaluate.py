@@ -68,10 +68,9 @@ def evaluate(
     by_vectors = method.ranks_by == "vectors"
     table = method.catalogue() if by_vectors else None
     evaluator.start(table, name)
-    unread = evaluator.protocol.mask_history and not insert_noise  # what gets a term is masked
-    seen_items = (
-        None if unread or method.seen_items is None or method.seen_items.changes_nothing() else method.seen_items
-    )
+    seen_items, masked = method.seen_items, evaluator.protocol.mask_history and not insert_noise
+    if seen_items is not None and (masked or seen_items.changes_nothing()):
+        seen_items = None  # what it would change is not ranked, or it changes nothing
     at_once = 1024 if by_vectors else min(256, max(1, SCORES_PER_BLOCK // data.n_items))
     for rows, batch in query_batches(data, part, method.length, at_once):
         if insert_noise:

@@ -250,9 +250,8 @@ def test_terms_are_formed_only_where_they_change_a_rank(repeating, monkeypatch):
     asked, form = [], SeenItems.forward
     monkeypatch.setattr(SeenItems, "forward", lambda self, *row: asked.append(row) or form(self, *row))
     run.evaluate("full-mask")
-    recloom.train(
-        "sasrec", data, progress=False, seen_items=True, **NUMBERS | {"epochs": 1, "valid_protocol": "full-open"}
-    )
+    numbers = NUMBERS | {"epochs": 1, "valid_protocol": "full-open"}
+    recloom.train("sasrec", data, progress=False, seen_items=True, **numbers)
     assert not asked
     run.evaluate("full-mask", insert_noise=0.5)  # what is inserted is not masked
     noisy = len(asked)
