@@ -6,7 +6,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from recloom import methods
 from recloom.errors import InputError
@@ -15,7 +17,6 @@ from recloom.results import published_rows
 from recloom.toml_files import read_toml
 
 SEEDS = (1, 2, 3)
-KEYS = {"method", "protocols", "seeds", "numbers", "published", "stage", "start", "negatives", "variants", "remark"}
 
 
 @dataclass(frozen=True)
@@ -77,48 +78,100 @@ def read_recipes(file: str | Path) -> list[Recipe]:
     """Read and check a recipe file: one recipe, or one for each of its `[variants.<name>]`.
 
     Raises:
-        InputError: not there, not TOML, an unknown key, method, argument or protocol.
+        InputError: not there, not TOML, an unknown key, method, argument or protocol, a value of another kind.
     """
     path = Path(file)
-    content = read_toml(path)
-    unknown = sorted(set(content) - KEYS)
-    if unknown or "method" not in content:
-        found = f"unknown key {unknown[0]!r}" if unknown else "no method"
-        raise InputError(
-            f"{path}: {found}; a recipe has method, protocols, seeds, stage, start, negatives, remark, [numbers], "
-            f"[variants.<name>] and [published.<protocol>]"
-        )
+    content = _checked(path, read_toml(path))
     recipe = Recipe(
         path,
-        content["method"],
-        tuple(content.get("protocols", ["full-mask"])),
-        content.get("numbers", {}),
-        tuple(content.get("seeds", SEEDS)),
-        published_rows(content.get("published", {})),
-        content.get("stage"),
-        content.get("start"),
-        content.get("negatives"),
-        remark=content.get("remark"),
+        content.method,
+        tuple(content.protocols),
+        content.numbers,
+        tuple(content.seeds),
+        _rows(content.published),
+        content.stage,
+        content.start,
+        content.negatives,
+        remark=content.remark,
     )
     for name in recipe.protocols:
         get_protocol(name)
-    variants = {name: dict(numbers) for name, numbers in content.get("variants", {}).items()}
-    published = {
-        name: published_rows(numbers.pop("published")) if "published" in numbers else recipe.published
-        for name, numbers in variants.items()
-    }
-    for where, rows in (("", recipe.published), *((f"variant {name}: ", rows) for name, rows in published.items())):
-        for name in set(rows) - set(recipe.protocols):
-            raise InputError(
-                f"{path}: {where}[published.{name!r}] is not among its protocols {', '.join(recipe.protocols)}"
-            )
-    known = methods.arguments(recipe.method)
-    for name in {*recipe.numbers, *(key for numbers in variants.values() for key in numbers)} - set(known):
-        raise InputError(f"{path}: {recipe.method} has no argument {name!r}; it has {', '.join(known) or 'none'}")
-    if not variants:
-        return [recipe]
-    recipe = replace(recipe, variants=tuple(variants))
+    variants: dict[str | None, _Variant] = {**content.variants} or {None: _Variant()}
     return [
-        replace(recipe, numbers={**recipe.numbers, **numbers}, variant=variant, published=published[variant])
-        for variant, numbers in variants.items()
+        _of_variant(replace(recipe, variants=tuple(content.variants)), name, variant)
+        for name, variant in variants.items()
     ]
+
+
+class _Row(BaseModel):
+    """A published row: its source, and values by metric."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+    source: str = "published"
+
+
+Published = Annotated[
+    dict[str, list[_Row]], BeforeValidator(lambda found: published_rows(found) if isinstance(found, dict) else found)
+]
+
+
+class _Variant(BaseModel):
+    """Numbers of a variant and, in place of the file's, published rows of its own."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    published: Published | None = None
+
+
+class _File(BaseModel):
+    """What a recipe file holds, before it is known whether methods, arguments and protocols exist."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    method: str
+    protocols: list[str] = Field(["full-mask"], min_length=1)
+    seeds: list[NonNegativeInt] = Field(list(SEEDS), min_length=1)
+    numbers: dict[str, Any] = {}
+    published: Published = {}
+    stage: str | None = None
+    start: str | None = None
+    negatives: str | None = None
+    variants: dict[str, _Variant] = {}
+    remark: str | None = None
+
+
+def _checked(path: Path, content: dict[str, Any]) -> _File:
+    """The content of a file; an `InputError` names the file, the first key that is wrong and what it holds."""
+    try:
+        return _File(**content)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(map(str, wrong["loc"]))
+        found = f"{where}={wrong['input']!r}: {wrong['msg']}"
+        if wrong["type"] == "extra_forbidden":
+            found = f"unknown key {where!r}"
+        if wrong["type"] == "missing":
+            found = f"no {where}"
+        raise InputError(
+            f"{path}: {found}; a recipe has method, protocols, seeds, stage, start, negatives, remark, [numbers], "
+            f"[variants.<name>] and [published.<protocol>]"
+        ) from error
+
+
+def _rows(published: dict[str, list[_Row]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: [row.model_dump(exclude_unset=True) for row in rows] for name, rows in published.items()}
+
+
+def _of_variant(recipe: Recipe, name: str | None, variant: _Variant) -> Recipe:
+    """The recipe with a variant's numbers and published rows, once its arguments and protocols are known to exist."""
+    published = recipe.published if variant.published is None else _rows(variant.published)
+    for protocol in set(published) - set(recipe.protocols):
+        where = "" if name is None else f"variant {name}: "
+        raise InputError(
+            f"{recipe.file}: {where}[published.{protocol!r}] is not among its protocols {', '.join(recipe.protocols)}"
+        )
+    found = replace(recipe, numbers=recipe.numbers | (variant.model_extra or {}), variant=name, published=published)
+    try:
+        methods.check(found.method, found.numbers)
+    except InputError as error:
+        raise InputError(f"{recipe.file}: {error}") from error
+    return found

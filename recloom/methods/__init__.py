@@ -123,7 +123,20 @@ def with_defaults(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
-    """Build a method's stages; an unknown argument is an `InputError` that names it and its nearest relative."""
+    """Build a method's stages from arguments that `check` accepts; a method refuses for itself what is its own."""
+    numbers = check(name, numbers)
+    stages = get_build(name)(catalog, **numbers)
+    for stage in stages:
+        stage.method.name = name
+    return stages
+
+
+def check(name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers as `plain` gives them, which need no data to be judged.
+
+    Raises:
+        InputError: an unknown argument, with its nearest relative; a value of another type or out of range.
+    """
     known, kinds, numbers = arguments(name), _kinds(name), plain(name, numbers)
     for key, value in numbers.items():
         if key not in known:
@@ -134,10 +147,7 @@ def build(name: str, catalog: Catalog, **numbers: Any) -> list[Stage]:
             wanted = " or ".join(sorted(kinds[key] - {"None"})) + (" or none" if "None" in kinds[key] else "")
             raise InputError(f"{name}: {key}={value!r} should be {wanted}, like its default {known[key]!r}")
         _check_range(name, key, value)
-    stages = get_build(name)(catalog, **numbers)
-    for stage in stages:
-        stage.method.name = name
-    return stages
+    return numbers
 
 
 def _check_range(name: str, key: str, value: Any) -> None:
@@ -188,4 +198,4 @@ def describe() -> list[dict[str, Any]]:
     return rows
 
 
-__all__ = ["METHODS", "arguments", "build", "describe", "explain", "get_build"]
+__all__ = ["METHODS", "arguments", "build", "check", "describe", "explain", "get_build"]

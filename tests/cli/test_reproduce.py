@@ -284,6 +284,17 @@ def test_variants_of_a_recipe_are_written_beside_the_table(data, recipe, tmp_pat
         ('method = "sasrec"\n[variants.wide.published.full-open]\n"HR@10" = 0.1', "variant wide"),
         ('method = "sasrec"\nprotocols = ["half"]', "full-mask"),
         ('method = "sasrec"\n[published.full-open]\n"HR@10" = 0.1', "full-open"),
+        ('method = "sasrec"\n[published.full-mask]\n"HR@10" = "0.1"', r"published\.full-mask\.0\.HR@10='0\.1'.*number"),
+        ('method = "sasrec"\npublished = 3', "published=3"),
+        ('method = "sasrec"\nprotocols = []', r"protocols=\[\]"),
+        ('method = "sasrec"\nprotocols = "full-mask"', "protocols='full-mask'.*list"),
+        ('method = "sasrec"\nseeds = 3', "seeds=3.*list"),
+        ('method = "sasrec"\nseeds = [1.5]', r"seeds\.0=1\.5.*integer"),
+        ('method = "sasrec"\nnumbers = 3', "numbers=3"),
+        ('method = "sasrec"\n[numbers]\ndim = "wide"', r"wrong\.toml: sasrec: dim='wide' should be int"),
+        ('method = "sasrec"\n[variants.wide]\nlr = 0', "lr=0 must be above 0"),
+        ('method = "sasrec"\n[variants]\nwide = 3', r"variants\.wide=3"),
+        ("method = 3", "method=3"),
     ],
 )
 def test_a_wrong_recipe_is_refused(tmp_path, content, message):
