@@ -96,11 +96,10 @@ def read_recipes(file: str | Path) -> list[Recipe]:
     )
     for name in recipe.protocols:
         get_protocol(name)
-    variants: dict[str | None, _Variant] = {**content.variants} or {None: _Variant()}
-    return [
-        _of_variant(replace(recipe, variants=tuple(content.variants)), name, variant)
-        for name, variant in variants.items()
-    ]
+    if not content.variants:
+        return [_of_variant(recipe, None, _Variant())]
+    recipe = replace(recipe, variants=tuple(content.variants))
+    return [_of_variant(recipe, name, variant) for name, variant in content.variants.items()]
 
 
 class _Row(BaseModel):

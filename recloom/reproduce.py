@@ -20,12 +20,13 @@ from recloom.data.dataset import Dataset, prepare
 from recloom.data.files import write_atomically
 from recloom.environment import code_version, hardware, versions
 from recloom.errors import InputError
-from recloom.evaluation import given_candidates
+from recloom.evaluation import Evaluator, given_candidates
 from recloom.recipes import Recipe, read_recipes
-from recloom.results import write_tables
+from recloom.results import check_folder, write_tables
 from recloom.run import Run
 from recloom.run_recipe import numbers_to_write
 from recloom.run_training import train
+from recloom.start import chosen_stages
 
 FORMAT = 1
 CUTOFFS = (1, 5, 10, 20)
@@ -46,17 +47,11 @@ def data_folder(given: str | Path | None) -> Path:
 
 def read_data(folder: Path, name: str) -> Dataset:
     """Prepare `<folder>/<name>/{interactions,items}.parquet` as it is: no user or item is filtered away."""
-    items = folder / name / "items.parquet"
-    return prepare(log_of(folder, name), items=items if items.exists() else None, min_user=0, min_item=0)
-
-
-def log_of(folder: Path, name: str) -> Path:
-    """The actions of a data set; an `InputError` names the data sets that are there where it is not."""
-    log = folder / name / "interactions.parquet"
+    log, items = folder / name / "interactions.parquet", folder / name / "items.parquet"
     if not log.exists():
         have = ", ".join(sorted(path.parent.name for path in folder.glob("*/interactions.parquet"))) or "no data set"
         raise InputError(f"data set {name!r}: {log} does not exist; {folder} holds {have}")
-    return log
+    return prepare(log, items=items if items.exists() else None, min_user=0, min_item=0)
 
 
 def reproduce(
@@ -92,39 +87,35 @@ def reproduce(
         say: receives one line of progress at a time.
     """
     recipes = [recipe for file in files for recipe in _chosen(read_recipes(file), variants)]
-    version = code_version()
-    folder, written = data_folder(data), []
-    opened: tuple[str, Dataset] | None = None
-    for recipe in recipes:  # what is missing is said before anything is trained
-        log_of(folder, recipe.dataset)
-        negatives_of(folder, recipe)
-    for recipe in recipes:
-        if opened is None or opened[0] != recipe.dataset:
-            opened = recipe.dataset, read_data(folder, recipe.dataset)
-        dataset, file = opened[1], Path(out) / recipe.dataset / f"{recipe.name}.json"
-        result, candidates = _opened(file, recipe, dataset), read_negatives(folder, recipe, dataset)
+    version, folder = code_version(), data_folder(data)
+    check_folder(Path(out))
+    datasets = {name: read_data(folder, name) for name in dict.fromkeys(recipe.dataset for recipe in recipes)}
+    candidates = [_checked(recipe, datasets[recipe.dataset], folder) for recipe in recipes]
+    written: dict[Path, None] = {}
+    renewed: set[Path] | None = set() if again else None
+    for recipe, given in zip(recipes, candidates, strict=True):
+        dataset, file = datasets[recipe.dataset], Path(out) / recipe.dataset / f"{recipe.name}.json"
         for seed in seeds or recipe.seeds:
-            if str(seed) in result["seeds"] and not again:
+            if str(seed) in _opened(file, recipe, dataset)["seeds"] and not again:
                 say(f"{recipe.dataset}/{recipe.name} seed {seed}: there already")
                 continue
             say(f"{recipe.dataset}/{recipe.name} seed {seed}: {recipe.method} on {len(dataset.user_ids):,} users")
             place = _place(Path(work), recipe, seed)
-            if again:
-                shutil.rmtree(place, ignore_errors=True)
             began = time.perf_counter()
-            run = _trained(recipe, dataset, Path(work), seed, device=device, progress=progress)
+            run = _trained(recipe, dataset, Path(work), seed, renewed, device=device, progress=progress)
             seconds = round(time.perf_counter() - began, 1)
             commits = run.recipe["environment"].get("commits", [])  # more than one where it was stopped and went on
-            entry = {"wall_seconds": seconds, **version, "commits": commits, **measure(run, recipe, candidates)}
+            entry = {"wall_seconds": seconds, **version, "commits": commits, **measure(run, recipe, given)}
+            result = _opened(file, recipe, dataset)  # with the seeds that others have written in the meantime
             result["seeds"] = dict(sorted({**result["seeds"], str(seed): entry}.items(), key=lambda pair: int(pair[0])))
             _write(file, result)
-            written.append(file)
+            written[file] = None
             if not keep:
                 shutil.rmtree(place, ignore_errors=True)
             say(f"{recipe.dataset}/{recipe.name} seed {seed}: {summary(entry)}")
             write_tables(Path(out))
     write_tables(Path(out))
-    return list(dict.fromkeys(written))
+    return list(written)
 
 
 def _chosen(recipes: list[Recipe], variants: Sequence[str] | None) -> list[Recipe]:
@@ -144,30 +135,45 @@ def _place(work: Path, recipe: Recipe, seed: int) -> Path:
     return work / recipe.dataset / f"{recipe.name}-{recipe.digest}-seed{seed}"
 
 
-def _trained(recipe: Recipe, data: Dataset, work: Path, seed: int, **options: Any) -> Run:
-    """The run of a recipe, after that of the recipe it starts from, which stays for others that start there too."""
-    start = None if recipe.start is None else _trained(recipe.beside(recipe.start), data, work, seed, **options)
+def _checked(recipe: Recipe, data: Dataset, folder: Path) -> NDArray[np.int32] | None:
+    """The candidates of "sample-99" that a recipe names, None for ours, once it is known that it can be trained."""
+    try:
+        chosen_stages(methods.build(recipe.method, data.catalog, **recipe.numbers), recipe.stage, 0)
+        if recipe.start is not None:
+            recipe.beside(recipe.start)
+        given = None if recipe.negatives is None else read_negatives(folder / recipe.dataset / recipe.negatives, data)
+        for name in recipe.protocols:
+            Evaluator(data, protocol=name, candidates=_given(name, given))
+        return given
+    except InputError as error:
+        raise InputError(f"{recipe.file}: {error}") from error
+
+
+def _given(protocol: str, candidates: NDArray[np.int32] | None) -> NDArray[np.int32] | None:
+    """Published candidates are those of "sample-99"."""
+    return candidates if protocol == "sample-99" else None
+
+
+def _trained(recipe: Recipe, data: Dataset, work: Path, seed: int, renewed: set[Path] | None, **options: Any) -> Run:
+    """The run of a recipe, after that of the recipe it starts from, which stays for others that start there too.
+
+    `renewed` are the places of runs that were trained anew; None goes on with what is there.
+    """
+    before = None if recipe.start is None else recipe.beside(recipe.start)
+    start = None if before is None else _trained(before, data, work, seed, renewed, **options)
     place = _place(work, recipe, seed)
+    if renewed is not None and place not in renewed:
+        shutil.rmtree(place, ignore_errors=True)
+        renewed.add(place)
     return train(
         recipe.method, data, out=place, seed=seed, stage=recipe.stage, start=start, **options, **recipe.numbers
     )
 
 
-def negatives_of(folder: Path, recipe: Recipe) -> Path | None:
-    """The file of published negatives of a recipe, None if it names none; an `InputError` if it is not there."""
-    if recipe.negatives is None:
-        return None
-    file = folder / recipe.dataset / recipe.negatives
+def read_negatives(file: Path, data: Dataset) -> NDArray[np.int32]:
+    """The candidates of every test user from published negatives."""
     if not file.exists():
-        raise InputError(f"{recipe.file}: negatives {file} does not exist")
-    return file
-
-
-def read_negatives(folder: Path, recipe: Recipe, data: Dataset) -> NDArray[np.int32] | None:
-    """The candidates of every test user from published negatives, None if the recipe names none."""
-    file = negatives_of(folder, recipe)
-    if file is None:
-        return None
+        raise InputError(f"negatives {file} does not exist")
     table = pl.read_parquet(file)
     row_of = {user: row for row, user in enumerate(table["user_id"].to_list())}
     users = np.asarray(data.user_ids)[data.split.test.users].tolist()
@@ -191,7 +197,7 @@ def measure(run: Run, recipe: Recipe, given: NDArray[np.int32] | None) -> dict[s
     """
     measured: dict[str, dict[str, Any]] = {}
     for name in recipe.protocols:
-        evaluation = run.evaluate(name, CUTOFFS, candidates=given if name == "sample-99" else None)
+        evaluation = run.evaluate(name, CUTOFFS, candidates=_given(name, given))
         measured[name] = {
             "metrics": {key: float(value) for key, value in evaluation.metrics().items()},
             "intervals": {key: [float(low), float(high)] for key, (low, high) in evaluation.intervals().items()},
@@ -233,9 +239,7 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "dataset": recipe.dataset,
         "recipe": recipe.name,
         "file": f"{recipe.dataset}/{recipe.file.name}",
-        "method": recipe.method,
-        "numbers": numbers_to_write(recipe.method, recipe.numbers),
-        "begun": {"stage": recipe.stage, "start": recipe.start, "negatives": recipe.negatives},
+        **_made(recipe),
         "digest": recipe.digest,
         "data": data.identity(),
         "published": recipe.published,
@@ -253,16 +257,32 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
     return result
 
 
+def _made(recipe: Recipe) -> dict[str, Any]:
+    """What makes a run: method, arguments, how it begins, and `after` the same of the recipe it starts from."""
+    return {
+        "method": recipe.method,
+        "numbers": numbers_to_write(recipe.method, recipe.numbers),
+        "begun": {"stage": recipe.stage, "start": recipe.start, "negatives": recipe.negatives},
+        "after": None if recipe.start is None else _made(recipe.beside(recipe.start)),
+    }
+
+
 def _same(before: dict[str, Any], result: dict[str, Any], recipe: Recipe) -> bool:
     """Whether seeds of a file are of this recipe: arguments that came since have their default, the rest agrees."""
-    if before.get("digest") == result["digest"]:
-        return all(before.get(key) == result[key] for key in ("format", "data"))
-    defaults, came = methods.arguments(recipe.method), set(result["numbers"]) - set(before["numbers"])
+    if any(before.get(key) != result[key] for key in ("format", "data")):
+        return False
+    protocols = all(set(seed["protocols"]) == set(recipe.protocols) for seed in before["seeds"].values())
+    return before.get("digest") == result["digest"] or (protocols and _agree(before, result))
+
+
+def _agree(there: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether both make the same runs. Files of before results kept it do not say what their runs started after."""
+    defaults, came = methods.arguments(here["method"]), set(here["numbers"]) - set(there["numbers"])
     return (
-        all(before.get(key, result["begun"]) == result[key] for key in ("format", "data", "method", "begun"))
-        and all(before["numbers"][key] == result["numbers"].get(key) for key in before["numbers"])
-        and all(result["numbers"][key] == defaults[key] for key in came)
-        and all(set(seed["protocols"]) == set(recipe.protocols) for seed in before["seeds"].values())
+        all(there.get(key, here["begun"]) == here[key] for key in ("method", "begun"))
+        and all(there["numbers"][key] == here["numbers"].get(key) for key in there["numbers"])
+        and all(here["numbers"][key] == defaults[key] for key in came)
+        and (here["after"] is None or there.get("after") is None or _agree(there["after"], here["after"]))
     )
 
 

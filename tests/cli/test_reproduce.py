@@ -48,15 +48,8 @@ def go(data, recipe, tmp_path):
 
     def run(**options):
         lines = []
-        reproduce(
-            [recipe],
-            data=data,
-            out=tmp_path / "results",
-            work=tmp_path / "work",
-            progress=False,
-            say=lines.append,
-            **options,
-        )
+        places = {"data": data, "out": tmp_path / "results", "work": tmp_path / "work"}
+        reproduce([recipe], progress=False, **{"say": lines.append, **places, **options})
         return json.loads((tmp_path / "results" / "shop" / "small.json").read_text()), lines
 
     return run
@@ -328,6 +321,65 @@ def test_a_recipe_starts_from_another_one_s_run(recipe, data, tmp_path):
     assert second["digest"] != apart["digest"]
     kept = [path.name for path in (tmp_path / "work" / "shop").iterdir()]
     assert len(kept) == 1 and kept[0].startswith("first-")
+
+
+def test_a_change_of_what_a_recipe_starts_from_begins_its_results_anew(recipe, data, tmp_path):
+    first, second = (recipe.with_name(f"{name}.toml") for name in ("first", "second"))
+    first.write_text(PRETRAIN)
+    second.write_text(PRETRAIN.replace('stage = "pretrain"', 'start = "first"') + "epochs = 1\n")
+    places = {"data": data, "out": tmp_path / "results", "work": tmp_path / "work", "progress": False}
+
+    def go(**options):
+        lines = []
+        reproduce([second], say=lines.append, **places, **options)
+        result = json.loads((tmp_path / "results" / "shop" / "second.json").read_text())
+        return result["seeds"], any("there already" in line for line in lines)
+
+    before, _ = go()
+    assert go() == (before, True)
+    kept = next((tmp_path / "work" / "shop").glob("first-*")) / "model.safetensors"
+    written = kept.stat().st_mtime_ns
+    assert not go(again=True)[1] and kept.stat().st_mtime_ns > written, "what it starts from is trained again too"
+    first.write_text(PRETRAIN + "mask_rate = 0.5\n")
+    after, there = go()
+    assert not there and after["1"]["protocols"] != before["1"]["protocols"]
+
+
+def test_seeds_that_another_process_measured_meanwhile_stay(go, tmp_path):
+    result, _ = go(seeds=[1])
+    file = tmp_path / "results" / "shop" / "small.json"
+
+    def other(line):
+        if line.endswith("users"):
+            file.write_text(json.dumps(result | {"seeds": result["seeds"] | {"7": result["seeds"]["1"]}}))
+
+    found, _ = go(seeds=[2], say=other)
+    assert sorted(found["seeds"]) == ["1", "2", "7"]
+
+
+def test_what_is_in_the_way_is_said_before_anything_is_trained(recipe, data, tmp_path):
+    out = tmp_path / "mine"
+    places = {"data": data, "out": out, "work": tmp_path / "work", "progress": False}
+    out.mkdir()
+    (out / "README.md").write_text("# My project")
+    with pytest.raises(InputError, match=r"README\.md was not written by recloom"):
+        reproduce([recipe], **places)
+    (out / "README.md").unlink()
+    (out / "shop").mkdir()
+    (out / "shop" / "half.json").write_text('{"recipe": ')
+    with pytest.raises(InputError, match=r"half\.json is no JSON"):
+        reproduce([recipe], **places)
+    (out / "shop" / "half.json").unlink()
+    for more, message in (
+        ('stage = "polish"\n', "polish"),
+        ('start = "gone"\n', r"gone\.toml"),
+        ('protocols = ["sample-99"]\n', "needs 99 items"),
+    ):
+        late = recipe.with_name("late.toml")
+        late.write_text(more + 'method = "sasrec"\n')
+        with pytest.raises(InputError, match=rf"late\.toml.*{message}|{message}"):
+            reproduce([recipe, late], **places)
+    assert not (tmp_path / "work").exists()
 
 
 def test_variants_are_results_of_their_own(recipe, data, tmp_path):
