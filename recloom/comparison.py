@@ -120,7 +120,10 @@ def compare(
                 found[label].append(run.evaluate(protocol=protocol, k=k))
                 recipes.setdefault(label, run.recipe)
                 selected = run.selected
-                costs.append(_cost(run, selected))
+                kept = None if selected is None else selected["epoch"] + 1
+                costs.append(
+                    {"train_seconds": run.cost["train_seconds"], "epochs": run.cost["epochs"], "best_epoch": kept}
+                )
                 say(f"{label} seed {seed}: {metric} {found[label][-1].metrics().get(metric, float('nan')):.4f}")
             mean_cost = pl.DataFrame(costs).mean().row(0, named=True)
             facts[label] = _summary(found[label]) | {"seeds": len(found[label])} | mean_cost | _facts(run, selected)
@@ -199,14 +202,6 @@ def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:
         if name in bounds:
             row[f"{name}_low"], row[f"{name}_high"] = bounds[name]
     return row
-
-
-def _cost(run: Run, chosen: Mapping[str, Any] | None) -> dict[str, float | None]:
-    """Seconds and epochs of a run, and the epoch whose weights were kept, over all stages and from 1."""
-    history, cost = run.history, run.cost
-    before = 0 if chosen is None else history.filter(history["stage"] < history["stage"].max()).height
-    best = None if chosen is None else before + chosen["epoch"] + 1
-    return {"train_seconds": cost["train_seconds"], "epochs": cost["epochs"], "best_epoch": best}
 
 
 def _facts(run: Run, chosen: Mapping[str, Any] | None) -> dict[str, Any]:

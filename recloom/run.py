@@ -67,7 +67,10 @@ class Run:
 
     @property
     def selected(self) -> dict[str, Any] | None:
-        """What selected the weights: `metric`, `protocol`, its `value` on validation, `epoch`; None if nothing did."""
+        """What selected the weights; None if nothing did.
+
+        `metric` and `protocol`, its `value` on validation, and the `epoch`, counted from 0 over all stages.
+        """
         history = self.history
         if history.is_empty():
             return None
@@ -81,7 +84,7 @@ class Run:
             "metric": stage.monitor,
             "protocol": stage.protocol,
             "value": best[column],
-            "epoch": best["epoch"],
+            "epoch": history.height - last.height + best["epoch"],
         }
 
     def data(self, given: Dataset | str | Path | None = None, *, any_data: bool = False) -> Dataset:

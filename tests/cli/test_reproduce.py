@@ -318,6 +318,7 @@ def test_a_recipe_starts_from_another_one_s_run(recipe, data, tmp_path):
     second, apart = (json.loads((tmp_path / "results" / "shop" / f"{file.stem}.json").read_text()) for file in files)
     assert second["seeds"]["1"]["protocols"] == apart["seeds"]["1"]["protocols"]
     assert second["seeds"]["1"]["epochs"] == 1 and apart["seeds"]["1"]["epochs"] == 2
+    assert [one["seeds"]["1"]["selected"]["epoch"] for one in (second, apart)] == [0, 1], "counted over all stages"
     assert second["digest"] != apart["digest"]
     kept = [path.name for path in (tmp_path / "work" / "shop").iterdir()]
     assert len(kept) == 1 and kept[0].startswith("first-")
