@@ -51,7 +51,8 @@ def compare(
     Args:
         methods: names from `recloom.methods.METHODS`, or "all" that the data allow. Methods that only count are built
             once.
-        seeds: seeds 1..n of every method that trains.
+        seeds: seeds 1..n of every method that trains. A method that fails with one, such as for diverging, is left out
+            and told in `failed`; the others go on.
         metric: sorts the table and is tested; any metric that is a mean over users. NDCG@10 if None, or at the largest
             cut-off where 10 is none.
         baseline: what the tests are against, one or several; the first of the methods if None.
@@ -64,7 +65,8 @@ def compare(
         shared: arguments for every method that has them, such as `epochs=20`.
 
     Raises:
-        InputError: an unknown method, argument, metric or baseline; known before anything is trained.
+        InputError: an unknown method, argument, metric or baseline, known before anything is trained; or every method
+            has failed.
     """
     data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
     if methods != "all" and "all" in methods:
@@ -84,6 +86,8 @@ def compare(
         raise InputError(
             f"metric={metric!r} cannot be compared under {protocol} with these data; choose one of {', '.join(offered)}"
         )
+    if tables is not None and Path(tables).is_file():
+        raise InputError(f"{tables} is a file; give a folder for leaderboard.json and leaderboard.md")
     Evaluator(data, protocol=protocol, k=k)  # says what it cannot rank
     command = command_line(
         "all" if methods == "all" else ",".join(dict.fromkeys(methods)),
@@ -101,34 +105,38 @@ def compare(
     found: dict[str, list[Evaluation]] = {}
     facts: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
 
     def compared() -> Comparison:
         """The tables over what has been trained so far."""
         table = pl.DataFrame([{"method": name, **row} for name, row in facts.items()]).sort(metric, descending=True)
         there = [name for name in baselines if name in found]
         tests = compare_paired(found, metric, there) if len(found) > 1 and there else pl.DataFrame()
-        missing = [name for name in settings if name not in facts]
-        identity = data.identity()
-        return Comparison(table, tests, protocol, metric, baselines, identity, recipes, dict(found), missing, command)
+        missing = [name for name in settings if name not in facts and name not in failed]
+        made = recipes, dict(found), missing, dict(failed), command
+        return Comparison(table, tests, protocol, metric, baselines, data.identity(), *made)
 
     with tempfile.TemporaryDirectory(prefix="recloom-compare-") if out is None else nullcontext(out) as place:
         for label, (name, chosen) in settings.items():
-            found[label], costs = [], []
-            for seed in range(1, seeds + 1 if trains[label] else 2):
-                folder = Path(place) / re.sub(r"[^\w.=+-]", "-", label) / f"seed-{seed}"
-                run = train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen)
-                found[label].append(run.evaluate(protocol=protocol, k=k))
-                recipes.setdefault(label, run.recipe)
-                selected = run.selected
-                kept = None if selected is None else selected["epoch"] + 1
-                costs.append(
-                    {"train_seconds": run.cost["train_seconds"], "epochs": run.cost["epochs"], "best_epoch": kept}
-                )
-                say(f"{label} seed {seed}: {metric} {found[label][-1].metrics().get(metric, float('nan')):.4f}")
-            mean_cost = pl.DataFrame(costs).mean().row(0, named=True)
-            facts[label] = _summary(found[label]) | {"seeds": len(found[label])} | mean_cost | _facts(run, selected)
+            runs, evaluations = [], []
+            try:
+                for seed in range(1, seeds + 1 if trains[label] else 2):
+                    folder = Path(place) / re.sub(r"[^\w.=+-]", "-", label) / f"seed-{seed}"
+                    runs.append(train(name, data, out=folder, seed=seed, device=device, progress=progress, **chosen))
+                    evaluations.append(runs[-1].evaluate(protocol=protocol, k=k))
+                    say(f"{label} seed {seed}: {metric} {evaluations[-1].metrics().get(metric, float('nan')):.4f}")
+            except InputError as error:
+                failed[label] = str(error)
+                say(f"{label} seed {seed}: {error}")
+                continue
+            found[label], recipes[label] = evaluations, _recipe(runs)
+            facts[label] = _summary(evaluations) | _facts(runs)
             if tables is not None:
                 compared().write(Path(tables))
+    if not facts:
+        raise InputError(f"nothing could be compared; {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
+    if tables is not None:
+        compared().write(Path(tables))  # with those that failed
     return compared()
 
 
@@ -191,7 +199,8 @@ def _trains(label: str, name: str, data: Dataset, chosen: Mapping[str, Any]) -> 
 def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:
     """Mean, spread over seeds, and interval over users of the seeds' mean."""
     each = [run.metrics() for run in runs]
-    per_user = {name: np.mean([run.values()[name] for run in runs], axis=0) for name in runs[0].values()}
+    values_of = [run.values() for run in runs]
+    per_user = {name: np.mean([values[name] for values in values_of], axis=0) for name in values_of[0]}
     low, high = bootstrap(np.stack(list(per_user.values()), 1))
     bounds = dict(zip(per_user, zip(low.tolist(), high.tolist(), strict=True), strict=True))
     row: dict[str, float] = {}
@@ -204,9 +213,21 @@ def _summary(runs: Sequence[Evaluation]) -> dict[str, float]:
     return row
 
 
-def _facts(run: Run, chosen: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is the same for all seeds: the parameters, and what selected the weights."""
+def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
+    """That of the first seed, with the commits of all."""
+    environments = [run.recipe.get("environment", {}) for run in runs]
+    commits = list(dict.fromkeys(name for one in environments for name in one.get("commits", [])))
+    return runs[0].recipe | {"environment": environments[0] | {"commits": commits}}
+
+
+def _facts(runs: Sequence[Run]) -> dict[str, Any]:
+    """Seeds, mean seconds and epochs of one, parameters, and what selected the weights, which is the same for all."""
+    chosen = [run.selected for run in runs]
+    kept = [one["epoch"] + 1 for one in chosen if one is not None]
     return {
-        "parameters": sum(p.numel() for p in run.method.parameters()),
-        "selected_by": "" if chosen is None else f"{chosen['metric']} {chosen['protocol']}",
+        "seeds": len(runs),
+        **{name: float(np.mean([run.cost[name] for run in runs])) for name in ("train_seconds", "epochs")},
+        "best_epoch": float(np.mean(kept)) if kept else None,
+        "parameters": sum(p.numel() for p in runs[0].method.parameters()),
+        "selected_by": "" if chosen[0] is None else f"{chosen[0]['metric']} {chosen[0]['protocol']}",
     }

@@ -27,9 +27,11 @@ class Comparison:
         tests: paired tests of every method against each of the baselines, with Holm's correction over all of them.
         protocol, metric, baselines: what was ranked how, by what the table is sorted, and what the tests are against.
         data: fingerprint, users, items, actions and split.
-        recipes: by method, that of its run with the first seed: arguments, and where it was trained.
+        recipes: by method, that of its run with the first seed: arguments, and where it was trained, with the commits
+            of all seeds.
         evaluations: by method, one a seed, with per-user ranks.
         missing: methods that were still to come when the table was written.
+        failed: why a method is left out, by method.
         command: the command line that measures the same; DATA stands for the folder of the data.
     """
 
@@ -42,11 +44,12 @@ class Comparison:
     recipes: Mapping[str, Mapping[str, Any]] = field(repr=False)
     evaluations: Mapping[str, Sequence[Evaluation]] = field(repr=False)
     missing: Sequence[str] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
 
     def markdown(self) -> str:
         """The leaderboard with intervals, spread, cost and p-values, as a Markdown table."""
-        shown = [name for name in self.leaderboard.columns if name.split("@")[0] in ("HR", "NDCG") and "_" not in name]
+        shown = shown_metrics(self.leaderboard.columns, self.metric)
         p = {(row["method"], row["against"]): f"{row['p_holm']:.2g}" for row in self.tests.to_dicts()}
         heads = ["p"] if len(self.baselines) == 1 else [f"p {name}" for name in self.baselines]
         costs = ["seeds", "epochs", "seconds", "parameters"]
@@ -72,6 +75,7 @@ class Comparison:
                 "",
                 f"Not finished. To come, which will change the tests' corrections: {', '.join(self.missing)}.",
             ]
+        lines += [line for name, why in self.failed.items() for line in ("", f"Failed: {name}: {why}")]
         if self.command:
             lines += ["", f"Command: `{self.command}`"]
         return "\n".join([*lines, "", self._measured()]) + "\n"
@@ -102,6 +106,7 @@ class Comparison:
             "leaderboard": self.leaderboard.to_dicts(),
             "tests": self.tests.to_dicts(),
             "missing": list(self.missing),
+            "failed": dict(self.failed),
             "recipes": {
                 label: {key: recipe[key] for key in ("method", "numbers", "environment") if key in recipe}
                 for label, recipe in self.recipes.items()
@@ -113,6 +118,12 @@ class Comparison:
         text = json.dumps(self.to_dict(), indent=1)
         write_atomically(folder / "leaderboard.json", lambda file: file.write_text(text + "\n"))
         write_atomically(folder / "leaderboard.md", lambda file: file.write_text(self.markdown()))
+
+
+def shown_metrics(columns: Sequence[str], metric: str) -> list[str]:
+    """The metrics of a leaderboard that people are shown: hits, and the one that sorts."""
+    hits = [name for name in columns if name.split("@")[0] in ("HR", "NDCG", "Recall") and "_" not in name]
+    return hits if metric in hits else [*hits, metric]
 
 
 def command_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ def train(
         corrupt=corrupt,
     )
     options.accelerator()
+    if tensorboard and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        raise InputError("logs for TensorBoard need the package: pip install 'recloom[track]'")
     if not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise InputError(f"seed={seed!r} must be a whole number, at least 0 and below 2147483648")
     if not isinstance(devices, int) or devices < 1:

@@ -99,6 +99,10 @@ def tune(
     datasets = [one if isinstance(one, Dataset) else Dataset.load(Path(one)) for one in given]
     named = dict(zip(_names(datasets), datasets, strict=True))
     metric, protocol = _check(method, search, numbers, trials, datasets)
+    search = {
+        key: one if isinstance(one, Range) else [methods.plain(method, {key: value})[key] for value in one]
+        for key, one in search.items()
+    }
     head: dict[str, Any] = {
         "format": FORMAT,
         "method": method,
@@ -164,8 +168,11 @@ def _check(
             raise InputError(f"{method} has no argument {key!r} to search; it has {', '.join(known) or 'none'}")
         if key in numbers:
             raise InputError(f"{key} is both given and searched; leave one out")
-        if not isinstance(choice, Range) and not list(choice):
+        values = [choice.low, choice.high] if isinstance(choice, Range) else list(choice)
+        if not values:
             raise InputError(f"{key}: no value is given to search")
+        for value in values:
+            methods.check(method, {key: value})
     stages = [methods.build(method, one.catalog, **numbers)[-1] for one in datasets]
     metric, protocol = stages[0].monitor, stages[0].protocol
     if metric is None or not stages[0].epochs:

@@ -68,6 +68,25 @@ def test_data_sets_count_alike_and_what_does_not_go_together_is_passed_over(cycl
     assert found.best["heads"] == 2 and "heads=3" in found.markdown()
 
 
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"dropout": Range(0.5, 5.0)}, r"dropout=5\.0 must be"),
+        ({"layers": Range(1.0, 4.0)}, r"layers=1\.0 should be int"),
+        ({"heads": [1, "two"]}, "heads='two' should be int"),
+    ],
+)
+def test_values_of_another_kind_or_range_are_refused_before_the_first_trial(cycle, tmp_path, search, message):
+    with pytest.raises(InputError, match=message):
+        recloom.tune("sasrec", cycle, search, out=tmp_path / "tune", **SMALL)
+    assert not (tmp_path / "tune").exists()
+
+
+def test_none_as_text_is_none_and_tried_once(cycle):
+    found = recloom.tune("sasrec", cycle, {"inner": ["none", 16]}, trials=5, **SMALL)
+    assert sorted(found.trials["inner"].to_list(), key=str) == [16, None]
+
+
 def test_a_search_that_stops_in_its_first_trial_has_taken_its_folder(cycle, tmp_path, monkeypatch):
     def killed(*arguments, **numbers):
         raise KeyboardInterrupt

@@ -166,9 +166,31 @@ def read_ids(file: Path | None) -> list[Any] | None:
     return frame["item_id"].to_list()
 
 
-def read_numbers(recipe: Path, method: str) -> dict[str, Any]:
-    """The numbers of a recipe file, or of the recipe.toml of a run, for the method they were written for."""
+def read_numbers(recipe: Path, method: str, tell: Callable[[str], object]) -> dict[str, Any]:
+    """The numbers of a recipe file, or of the recipe.toml of a run, for the method they were written for.
+
+    Args:
+        tell: told what else the recipe asks for, which options give.
+
+    Raises:
+        InputError: no recipe, one of another method, or one of several variants.
+    """
     content = read_toml(recipe)
     if content.get("method") != method:
         raise InputError(f"{recipe} is a recipe of {content.get('method')!r}, not of {method!r}")
+    if "format" in content:  # of a run
+        asked = {name: value for name, value in content.get("training", {}).items() if name != "seed"}
+    else:
+        from recloom.recipes import read_recipes
+
+        of_file = read_recipes(recipe)[0]
+        if of_file.variants:
+            raise InputError(
+                f"{recipe} has variants ({', '.join(of_file.variants)}), of which this trains none; "
+                "`recloom reproduce --variants` does, or give their numbers as key=value"
+            )
+        asked = {"stage": of_file.stage, "start": of_file.start}
+    rest = [f"{name}={value!r}" for name, value in asked.items() if value]
+    if rest:
+        tell(f"{recipe}: its numbers alone are used; options of this command give what else it has: {', '.join(rest)}")
     return dict(content.get("numbers", {}))

@@ -103,14 +103,14 @@ def _read_rows(
     if isinstance(kept, nw.LazyFrame):
         kept = filtered_in_engine(kept, names, options, drop_duplicates, report)
         table, _ = collect(kept, opened.name)
-        row_number = None
+        place = _nowhere(opened)
     else:
-        row_number = _row_number(table, kept.to_native())
+        place = _place(opened, table, kept.to_native())
         table = kept.to_native()
     del frame, kept
     rows = Rows(*_read_ids(table, names, mixed, report), None)
     if TIME in names:
-        rows.times = read_times(table[TIME].rename(names[TIME]), row_number, names[TIME])
+        rows.times = read_times(table[TIME].rename(names[TIME]), place, names[TIME])
     report["time"] = rows.times.unit if rows.times else "none: rows are in order"
     return rows, report
 
@@ -124,17 +124,22 @@ def _read_ids(table: pl.DataFrame, names: dict[str, str], mixed: list[str], repo
     return users, items
 
 
-def _row_number(before: pl.DataFrame, after: pl.DataFrame) -> Callable[[int], int]:
-    """Which row of the source (from 1) a row without nulls was."""
-    if before.height == after.height:
-        return lambda row: row + 1
+def _nowhere(opened: Source) -> Callable[[int], str]:
+    """Rows of an engine have no order, so that the source alone can be named."""
+    return lambda row: opened.name
 
-    def number(row: int) -> int:
-        complete = nw.from_native(before)
-        keep = complete.select(~nw.any_horizontal(*(is_null(complete, c) for c in before.columns), ignore_nulls=False))
-        return int(np.flatnonzero(keep.to_numpy()[:, 0])[row]) + 1
 
-    return number
+def _place(opened: Source, before: pl.DataFrame, after: pl.DataFrame) -> Callable[[int], str]:
+    """File and row of the source (from 1) that a row without nulls was."""
+
+    def place(row: int) -> str:
+        if before.height > after.height:
+            every = nw.from_native(before)
+            keep = every.select(~nw.any_horizontal(*(is_null(every, c) for c in before.columns), ignore_nulls=False))
+            row = int(np.flatnonzero(keep.to_numpy()[:, 0])[row])
+        return opened.place(row)
+
+    return place
 
 
 def _grouped(rows: Rows, ordered: bool, report: dict[str, Any]) -> Log:

@@ -35,12 +35,23 @@ class Source:
         name: what to call it in messages.
         ordered: its rows have an order.
         text: it was read from CSV or TSV, so every column is text.
+        files: those it was read from, one after the other.
     """
 
     frame: Frame
     name: str
     ordered: bool
     text: bool = False
+    files: tuple[Path, ...] = ()
+
+    def place(self, row: int) -> str:
+        """The file, or what the frame is called, and the number from 1, of a row counted from 0 over all files."""
+        for file in self.files[:-1]:
+            height = int(_scan([file]).select(pl.len()).collect().item())
+            if row < height:
+                return f"{file}, row {row + 1}"
+            row -= height
+        return f"{self.files[-1] if self.files else self.name}, row {row + 1}"
 
     @property
     def columns(self) -> list[str]:
@@ -137,14 +148,19 @@ def _open_files(path: str) -> Source:
     if empty:
         raise InputError(f"{empty} is empty (0 bytes); give a table with a header line")
     try:
-        if kind == "parquet":
-            lazy = pl.scan_parquet(files)
-        else:
-            lazy = pl.scan_csv(files, separator=_separator(files[0], kind), infer_schema=False, null_values=NULLS)
+        lazy = _scan(files)
         lazy.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path} cannot be read as {kind[:1].upper() + kind[1:]}: {_first_line(error)}") from error
-    return Source(nw.from_native(lazy), path, ordered=True, text=kind != "parquet")
+    return Source(nw.from_native(lazy), path, ordered=True, text=kind != "parquet", files=tuple(files))
+
+
+def _scan(files: list[Path]) -> pl.LazyFrame:
+    """Files of one kind, which the first one's name tells, as one frame; values of CSV and TSV as text."""
+    kind = _kind(files[0])
+    if kind == "parquet":
+        return pl.scan_parquet(files)
+    return pl.scan_csv(files, separator=_separator(files[0], kind), infer_schema=False, null_values=NULLS)
 
 
 def _files(path: str) -> list[Path]:

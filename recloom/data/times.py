@@ -18,7 +18,7 @@ ZONE = r"\s?(?:[zZ]|UTC|[+-]\d{2}(?::?\d{2})?)$"
 """Z or UTC, or hours and perhaps minutes from it, at the end of a time."""
 
 UNITS = {"ns": 10**9, "us": 10**6, "ms": 10**3}
-RowNumber = Callable[[int], int] | None
+Place = Callable[[int], str]
 SECONDS = "seconds since 1970 (UTC)"
 READABLE = (
     "times may be integers, floats, dates, or ISO text such as 2024-05-31 or 2024-05-31T18:30:00Z; "
@@ -41,31 +41,31 @@ class Times:
     unit: str
 
 
-def read_times(column: pl.Series, row_number: RowNumber, name: str) -> Times:
+def read_times(column: pl.Series, place: Place, name: str) -> Times:
     """Read a column of times without nulls.
 
     Args:
-        row_number: gives the number of a row in the source, from 1; None if it has no order.
+        place: where a row stands, in messages.
         name: of the column, in messages.
 
     Raises:
-        InputError: a value that is no time, with its row.
+        InputError: a value that is no time, with its place.
     """
     kind = column.dtype
     if kind in (pl.Categorical, pl.Enum, pl.Object):
         column = pl.Series(name, [None if x is None else str(x) for x in column.to_list()], dtype=pl.String)
     if column.dtype == pl.String:
-        return _from_text(column, row_number, name)
+        return _from_text(column, place, name)
     if isinstance(kind, pl.Datetime) or kind == pl.Date:
         unit = kind.time_unit if isinstance(kind, pl.Datetime) else "us"
         column = column.cast(pl.Datetime("us")) if kind == pl.Date else column
         return _from_instants(column.to_physical().to_numpy(), unit)
     if kind.is_integer():
         if kind in (pl.UInt64, pl.Int128, getattr(pl, "UInt128", pl.Int128)):
-            _refuse(column.cast(pl.Int64, strict=False).is_null(), column, row_number, name)
+            _refuse(column.cast(pl.Int64, strict=False).is_null(), column, place, name)
         return Times(column.cast(pl.Int64).to_numpy(), None, "integers")
     if kind.is_float() or isinstance(kind, pl.Decimal):
-        return _from_floats(column.cast(pl.Float64), row_number, name)
+        return _from_floats(column.cast(pl.Float64), place, name)
     raise InputError(f"column {name!r} holds values of type {kind}, which are no times; {READABLE}")
 
 
@@ -105,27 +105,27 @@ def parse_iso(text: pl.Series) -> pl.Series:
     return micros
 
 
-def _from_text(column: pl.Series, row_number: RowNumber, name: str) -> Times:
+def _from_text(column: pl.Series, place: Place, name: str) -> Times:
     """Numbers or ISO times written as text."""
     whole = column.cast(pl.Int64, strict=False)
     if not whole.null_count():
         return Times(whole.to_numpy(), None, "integers")
     number = column.cast(pl.Float64, strict=False)
     if not number.null_count():
-        return _from_floats(number, row_number, name)
+        return _from_floats(number, place, name)
     text = column.str.strip_chars()
     if number.null_count() < len(column):
-        _refuse(number.is_null(), column, row_number, name)
+        _refuse(number.is_null(), column, place, name)
     distinct = text.unique()
     parsed = parse_iso(distinct)
     micros = text.replace_strict(distinct, parsed, return_dtype=pl.Int64)
-    _refuse(micros.is_null(), column, row_number, name)
+    _refuse(micros.is_null(), column, place, name)
     return _from_instants(micros.to_numpy(), "us")
 
 
-def _from_floats(column: pl.Series, row_number: RowNumber, name: str) -> Times:
+def _from_floats(column: pl.Series, place: Place, name: str) -> Times:
     """Floats; integers where all are whole."""
-    _refuse(~column.is_finite(), column, row_number, name)
+    _refuse(~column.is_finite(), column, place, name)
     values = column.to_numpy()
     if (values == np.floor(values)).all() and np.abs(values).max(initial=0) < 2**53:
         return Times(values.astype(np.int64), None, "integers")
@@ -142,10 +142,11 @@ def _from_instants(values: NDArray[np.int64], unit: str) -> Times:
     return Times(values, per_second, SECONDS)
 
 
-def _refuse(wrong: pl.Series, column: pl.Series, row_number: RowNumber, name: str) -> None:
+def _refuse(wrong: pl.Series, column: pl.Series, place: Place, name: str) -> None:
     if not (count := int(wrong.sum())):
         return
     first = int(wrong.arg_max() or 0)
-    where = "" if row_number is None else f"row {row_number(first)}, "
     others = f" ({count - 1} more rows like it)" if count > 1 else ""
-    raise InputError(f"{where}column {name!r}: {column[first]!r} is no time that can be read{others}; {READABLE}")
+    raise InputError(
+        f"{place(first)}, column {name!r}: {column[first]!r} is no time that can be read{others}; {READABLE}"
+    )

@@ -144,7 +144,7 @@ def _from_frame(frame: nw.DataFrame[Any] | nw.LazyFrame[Any], catalog: Catalog) 
         if nulls := table[name].null_count():
             raise InputError(f"histories: column {name!r} holds {nulls} nulls; drop or fill these rows")
     if timed and len(table):
-        order = read_times(table["timestamp"], lambda row: row + 1, "timestamp").order
+        order = read_times(table["timestamp"], lambda row: f"row {row + 1}", "timestamp").order
         table = table.with_columns(timestamp=pl.Series(order))
     item = pl.col("item_id").sort_by("timestamp", maintain_order=True) if timed else pl.col("item_id")
     grouped = table.group_by("user_id", maintain_order=True).agg(item)

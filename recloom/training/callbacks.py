@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 import time
 from pathlib import Path
@@ -61,10 +62,11 @@ class Validate(L.Callback):
         assert isinstance(pl_module, Method)
         row: dict[str, float] = {"epoch": trainer.current_epoch, **pl_module.epoch_losses()}
         trained = time.perf_counter()
-        if not all(bool(value.isfinite().all()) for value in pl_module.parameters()):
+        finite = all(map(math.isfinite, row.values()))
+        if not finite or not all(bool(value.isfinite().all()) for value in pl_module.parameters()):
             raise InputError(
-                f"{pl_module.name}: after epoch {trainer.current_epoch + 1} weights are not finite (NaN or infinite), "
-                "so its training has diverged; lower lr"
+                f"{pl_module.name}: after epoch {trainer.current_epoch + 1} losses or weights are not finite (NaN or "
+                "infinite), so its training has diverged; lower lr"
             )
         if self.monitor is not None:
             exact = self.monitor == "MRR"

@@ -192,11 +192,27 @@ def test_recommend_for_a_user_with_lists(call, place, tmp_path):
 
 
 def test_recommend_for_everybody(call, place, tmp_path):
-    code, _, _ = call("recommend", place / "run", "--all", "-o", tmp_path / "next.parquet", "-k", "3")
+    options = ["--all", "-o", tmp_path / "next.parquet", "-k", "3"]
+    code, _, _ = call("recommend", place / "run", *options)
     frame = pl.read_parquet(tmp_path / "next.parquet")
     assert code == 0
     assert frame.columns == ["user_id", "item_id", "score", "rank"]
     assert frame.height == 600 and frame["user_id"].n_unique() == 200
+    code, out, _ = call("recommend", place / "run", *options, "--json")
+    assert code == 0 and json.loads(out) == {"file": str(tmp_path / "next.parquet"), "rows": 600, "users": 200}
+
+
+def test_a_run_finds_its_people_where_its_data_have_gone(call, place, tmp_path):
+    shutil.copytree(place / "data", tmp_path / "moved")
+    recipe, run = place / "run" / "recipe.toml", tmp_path / "run"
+    shutil.copytree(place / "run", run)
+    run.joinpath("recipe.toml").write_text(recipe.read_text().replace(str(place / "data"), str(tmp_path / "gone")))
+    asked = ["recommend", run, "--user", "7", "--json"]
+    assert call(*asked)[0] == 2
+    code, out, _ = call(*asked, "--data", tmp_path / "moved")
+    assert code == 0 and out == call("recommend", place / "run", "--user", "7", "--json")[1]
+    code, _, err = call("recommend", run, "--history", "1", "--data", tmp_path / "moved")
+    assert code == 2 and "--history needs none" in err
 
 
 def test_similar(call, place):
@@ -249,6 +265,35 @@ def test_compare_keeps_its_tables_beside_the_runs_and_goes_on_where_it_stopped(c
     assert "" not in rows["repeat-recent"] and "against sasrec and pop" in wider
     assert (tmp_path / "out" / "leaderboard.md").read_text() == table and found["missing"] == []
     assert call("compare", place / "data", "--methods", "pop,sasrec", "--baseline", "pop,loom")[0] == 2
+
+
+def test_a_method_that_fails_is_told_and_the_others_are_compared(call, place, tmp_path):
+    options = ["--seeds", "1", "--epochs", "1", "dim=8", "sasrec.lr=1e30", "-o", tmp_path / "out"]
+    code, out, err = call("compare", place / "data", "--methods", "sasrec,gru4rec,pop", "--baseline", "pop", *options)
+    assert code == 1 and "sasrec seed 1: sasrec: " in err, err
+    assert "gru4rec" in out and "Not compared, as they failed: sasrec" in err
+    found = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert {row["method"] for row in found["leaderboard"]} == {"gru4rec", "pop"} and found["missing"] == []
+    assert "lower lr" in found["failed"]["sasrec"]
+    assert "Failed: sasrec: " in (tmp_path / "out" / "leaderboard.md").read_text()
+    code, _, err = call("compare", place / "data", "--methods", "sasrec", "--epochs", "1", "lr=1e30")
+    assert code == 2 and "nothing could be compared; sasrec: " in err
+
+
+def test_the_metric_that_sorts_is_shown(call, place, tmp_path):
+    options = ["--methods", "pop,repeat-recent", "--metric", "MRR", "-o", tmp_path / "out", "--json"]
+    assert call("compare", place / "data", *options)[0] == 0
+    values = columns_of((tmp_path / "out" / "leaderboard.md").read_text(), "MRR", "interval")
+    assert all(float(low.split(" to ")[0]) < float(value) for value, low in values.values())
+    code, out, _ = call("compare", place / "data", *options[:-1])
+    assert code == 0 and "MRR" in out
+
+
+def test_a_comparison_s_tables_are_no_file(call, place, tmp_path):
+    (tmp_path / "tables").write_text("")
+    options = ["--methods", "pop,sasrec", "--tables", tmp_path / "tables", "-o", tmp_path / "out"]
+    code, _, err = call("compare", place / "data", *options)
+    assert code == 2 and "tables is a file" in err and not (tmp_path / "out").exists()
 
 
 def columns_of(table, *names):

@@ -87,12 +87,23 @@ def test_ids_that_cannot_be_read_name_the_file(tmp_path):
 def test_numbers_of_a_recipe(tmp_path):
     file = tmp_path / "recipe.toml"
     file.write_text('method = "sasrec"\n[numbers]\ndim = 8\n')
-    assert read_numbers(file, "sasrec") == {"dim": 8}
+    told = []
+    assert read_numbers(file, "sasrec", told.append) == {"dim": 8} and not told
     with pytest.raises(InputError, match="not of 'pop'"):
-        read_numbers(file, "pop")
+        read_numbers(file, "pop", told.append)
     file.write_text("method =")
     with pytest.raises(InputError, match="TOML"):
-        read_numbers(file, "sasrec")
+        read_numbers(file, "sasrec", told.append)
+    file.write_text('method = "sasrec"\n[number]\ndim = 8\n')
+    with pytest.raises(InputError, match="unknown key 'number'"):
+        read_numbers(file, "sasrec", told.append)
+    file.write_text('method = "sasrec"\n[variants.wide]\ndim = 8\n')
+    with pytest.raises(InputError, match=r"variants \(wide\)"):
+        read_numbers(file, "sasrec", told.append)
+    file.write_text('method = "s3rec"\nstage = "pretrain"\n')
+    assert read_numbers(file, "s3rec", told.append) == {} and "stage='pretrain'" in told.pop()
+    file.write_text('format = 1\nmethod = "sasrec"\n[numbers]\ndim = 8\n[training]\nseed = 2\nshare = 0.5\n')
+    assert read_numbers(file, "sasrec", told.append) == {"dim": 8} and told.pop().endswith(": share=0.5")
 
 
 def test_cells():

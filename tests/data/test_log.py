@@ -382,8 +382,19 @@ def test_a_bad_log_says_what_is_wrong(engine, frame, options, message):
 
 def test_an_unreadable_time_names_its_row():
     frame = small(user_id=[None, 1, 2, 2, 3, 3], timestamp=["1", "2", "3", "4", "x", "y"])
-    with pytest.raises(InputError, match=r"row 5, column 'timestamp': 'x'.*\(1 more row"):
+    with pytest.raises(InputError, match=r"the log \(polars frame\), row 5, column 'timestamp': 'x'.*\(1 more row"):
         read_log(frame, **OPEN)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_of_several_files_the_one_with_an_unreadable_time_is_named(tmp_path, kind):
+    good, bad = small(timestamp=list("123456")), small(timestamp=["1", "2", "3", "4", "x", "y"])
+    for name, frame in (("a", good), ("b", bad), ("c", good)):
+        getattr(frame, f"write_{kind}")(tmp_path / f"{name}.{kind}")
+    with pytest.raises(InputError, match=rf"b\.{kind}, row 5, column 'timestamp': 'x'.*\(1 more row"):
+        read_log(tmp_path / f"*.{kind}", **OPEN)
+    with pytest.raises(InputError, match=rf"b\.{kind}, row 5, column 'timestamp': 'x'"):
+        read_log(tmp_path / f"[ab].{kind}", **OPEN)
 
 
 def write(path, data):

@@ -65,6 +65,7 @@ def compare(
     shared, own = parse_numbers_by_method(numbers)
     shared = with_options(shared, epochs=epochs)
     from recloom.comparison import compare as compare_methods
+    from recloom.leaderboard import shown_metrics
 
     refuse_options(shared, compare_methods)
     found = compare_methods(
@@ -86,8 +87,9 @@ def compare(
     )
     if as_json:
         print_json(found.to_dict())
-        return
-    rows = [_leader(row, found.metric) for row in found.leaderboard.to_dicts()]
+        raise typer.Exit(bool(found.failed))
+    shown = shown_metrics(found.leaderboard.columns, found.metric)
+    rows = [_leader(row, found.metric, shown) for row in found.leaderboard.to_dicts()]
     print_table(rows, f"Test part, {protocol}: mean ± standard deviation over seeds [95 % interval over users]")
     if found.tests.height:
         typer.echo()
@@ -95,15 +97,16 @@ def compare(
             [_tested(row) for row in found.tests.to_dicts()],
             f"Paired tests of {found.metric} over users, p with Holm's correction",
         )
+    if found.failed:
+        typer.echo(f"\nNot compared, as they failed: {', '.join(found.failed)}", err=True)
+        raise typer.Exit(1)
 
 
-def _leader(row: dict[str, Any], metric: str) -> dict[str, Any]:
+def _leader(row: dict[str, Any], metric: str, metrics: list[str]) -> dict[str, Any]:
     """A row of the leaderboard as it is printed: the interval beside the metric that sorts, one coverage."""
     shown: dict[str, Any] = {"method": row["method"]}
     coverages = [name for name in row if name.startswith("coverage@") and not name.endswith("_sd")]
-    for name in [
-        name for name in row if name.split("@")[0] in ("HR", "NDCG", "Recall") and "_" not in name
-    ] + coverages[-1:]:
+    for name in [*metrics, *coverages[-1:]]:
         shown[name] = f"{row[name]:.4f}" + (f" ± {row[f'{name}_sd']:.4f}" if row["seeds"] > 1 else "")
         if name == metric and f"{name}_low" in row:
             shown[name] += f" [{row[f'{name}_low']:.4f}, {row[f'{name}_high']:.4f}]"
@@ -164,7 +167,8 @@ def tune(
     )
     rows = found.trials.sort("score", descending=True, nulls_last=True).to_dicts()
     if as_json:
-        print_json({"method": found.method, "metric": found.metric, "best": found.best, "trials": rows})
+        said = {"method": found.method, "metric": found.metric, "protocol": found.protocol}
+        print_json(said | {"best": found.best, "trials": rows})
         return
     print_table(rows, f"{found.metric} on validation, {found.protocol}; score: as a share of trial 0's")
     if out is not None:

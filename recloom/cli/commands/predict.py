@@ -33,6 +33,9 @@ def recommend(
     cold: Annotated[
         bool, typer.Option("--cold", help="Also items of the data without an action in training, by their attributes.")
     ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Prepared data of the run, if they are not where it was trained on them.")
+    ] = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -51,8 +54,10 @@ def recommend(
         raise InputError("give one of --history, --user or --all")
     if everybody and out is None:
         raise InputError("--all writes a file; name it with -o FILE.parquet")
+    if data is not None and history is not None:
+        raise InputError("--data is where --user and --all find people; a --history needs none")
     require_parquet(out, "-o")
-    found = _opened(run, device, by_user=history is None)
+    found = _opened(run, device, by_user=history is None, data=data)
     options: dict[str, Any] = {
         "filter_seen": not keep_seen,
         "allow": read_ids(allow),
@@ -65,7 +70,10 @@ def recommend(
             written = found.recommender().recommend_to_parquet(asked, out, k, **options)
         if written.message:
             say(written.message)
-        say(f"{out}: {written.rows:,} rows for {written.counts.users:,} users")
+        if as_json:
+            print_json({"file": str(out), "rows": written.rows, "users": written.counts.users})
+        else:
+            say(f"{out}: {written.rows:,} rows for {written.counts.users:,} users")
         return
     with _silent_log():
         answer = found.recommender().recommend(asked, k, **options).with_titles()
@@ -133,14 +141,15 @@ def export(
     say(f"{written}: {size / 1e6:.1f} MB; recloom recommend {written} --history ... reads it")
 
 
-def _opened(folder: Path, device: str = "cpu", by_user: bool = False) -> Any:
-    """The run or artifact in a folder; `by_user` needs a run, which knows its users."""
+def _opened(folder: Path, device: str = "cpu", by_user: bool = False, data: Path | None = None) -> Any:
+    """The run or artifact in a folder; `by_user` needs a run, which knows its users, from its `data`."""
     from recloom.recommend.artifact import Artifact, is_artifact
 
     if not is_artifact(folder):
+        from recloom.data.dataset import Dataset
         from recloom.run import load
 
-        return load(folder, device=device)
+        return load(folder, None if data is None else Dataset.load(data), device)
     if by_user:
         raise InputError(f"{folder} is an artifact, which holds no users; give --history, or the run it comes from")
     if device not in ("auto", "cpu"):

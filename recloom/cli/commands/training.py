@@ -69,7 +69,7 @@ def train(
 
     prepared = Dataset.load(data)
     mixed = precision == "mixed"
-    chosen = {} if recipe is None else read_numbers(recipe, method)
+    chosen = {} if recipe is None else read_numbers(recipe, method, say)
     chosen |= with_options(parse_numbers(numbers), epochs=epochs, precision=None if mixed else precision)
     refuse_options(chosen, train_run)
     reads = {str(row["name"]): row["attributes"] != "unread" for row in describe()}
