@@ -135,9 +135,10 @@ def compare(
                 compared().write(Path(tables))
     if not facts:
         raise InputError(f"nothing could be compared; {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
-    if tables is not None:
-        compared().write(Path(tables))  # with those that failed
-    return compared()
+    comparison = compared()
+    if failed and tables is not None:
+        comparison.write(Path(tables))
+    return comparison
 
 
 def _offered(data: Dataset, protocol: str, k: Sequence[int]) -> list[str]:

@@ -71,7 +71,7 @@ def reproduce(
     """Train and evaluate recipes, one seed at a time; return the result files.
 
     A result is written whole after each seed, so that a stopped command continues with the next one; a seed
-    stopped while it trains continues from its last epoch.
+    stopped while it trains continues from its last epoch. What a recipe lacks is said before anything is trained.
 
     Args:
         files: recipe files.
@@ -83,7 +83,7 @@ def reproduce(
             what the recommended lists hold.
         work: where runs are kept while they train.
         keep: keep the trained runs there.
-        again: also train seeds that have a result of the same recipe.
+        again: also train seeds that have a result of the same recipe and, once, what they start from.
         say: receives one line of progress at a time.
     """
     recipes = [recipe for file in files for recipe in _chosen(read_recipes(file), variants)]
