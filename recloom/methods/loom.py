@@ -25,6 +25,9 @@ from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedul
 
 ABOUT = About("", 0, "read")
 
+LONG = 75
+"""Mean training actions of a user from which rows hold 200 items, as in SASRec's paper on MovieLens-1M; else 50."""
+
 
 def make_backbone(
     catalog: Catalog,
@@ -32,7 +35,7 @@ def make_backbone(
     dim: int = 128,
     layers: int = 2,
     heads: int = 2,
-    length: int = 50,
+    length: int | None = None,
     dropout: float = 0.5,
     attention_dropout: float | None = 0.5,
     positions: str = "from_end",
@@ -44,6 +47,7 @@ def make_backbone(
     """Items with their attributes, where they have any, under a `Transformer`; see `ItemsWithAttributes`.
 
     Args:
+        length: of rows; if None 200 where users have at least `LONG` training actions on average, else 50.
         attributes: add the mean of an item's attribute vectors to its own, where the data have any.
     """
     if not attributes:
@@ -59,6 +63,8 @@ def make_backbone(
             attribute_dropout=attribute_dropout,
             id_dropout=id_dropout,
         )
+    if length is None:
+        length = 200 if catalog.n_users and catalog.train_counts.sum() >= LONG * catalog.n_users else 50
     encoder = Transformer(
         dim,
         layers=layers,

@@ -1,9 +1,17 @@
 """What baselines do by default that no small example shows: windows they train on, numbers of their papers."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from recloom import methods
+from recloom.data.catalog import Catalog
 from recloom.data.windows import sliding
+from recloom.recipes import read_recipes
+from recloom.reproduce import read_data
+
+ROOT = Path(__file__).parents[2]
 
 VIEWS = {"crop_ratio": 0.2, "mask_ratio": 0.7, "reorder_ratio": 0.2, "contrast_on": "flat", "epochs": 300}
 
@@ -57,3 +65,23 @@ def test_numbers_of_the_papers_are_the_defaults(name, wanted):
 def test_presets_hold_what_paper_and_code_have(name, preset, wanted):
     held = methods.with_defaults(name, {"preset": preset})
     assert {key: held[key] for key in wanted} == wanted
+
+
+def of_mean_length(mean, n_users=10):
+    counts = np.array([0, mean * n_users // 2, mean * n_users - mean * n_users // 2, 0])
+    return Catalog(np.array([1, 2]), train_counts=counts, n_users=n_users)
+
+
+@pytest.mark.parametrize(("mean", "wanted"), [(0, 50), (74, 50), (75, 200)])
+def test_loom_reads_more_of_long_histories(mean, wanted):
+    catalog = of_mean_length(mean)
+    found, given = (methods.build("loom", catalog, dim=8, **numbers)[0].method for numbers in ({}, {"length": 30}))
+    assert (found.length, given.length) == (wanted, 30)
+
+
+def test_loom_s_recipes_have_the_length_that_it_chooses_for_their_data(real_data):
+    for file in sorted(ROOT.glob("recipes/*/loom.toml")):
+        recipe = read_recipes(file)[0]
+        assert set(recipe.numbers) == {"length"}, "loom as it comes"
+        chosen = methods.build("loom", read_data(real_data, recipe.dataset).catalog)[0].method
+        assert chosen.length == recipe.numbers["length"], recipe.dataset
