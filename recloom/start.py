@@ -101,10 +101,13 @@ def _require_fit(
     misfit = _misfit(weights, wanted.state_dict())
     if not misfit:
         return
-    unlike, other = ", ".join(_unlike(begun, method, numbers)), begun.recipe["method"]
-    advice = f" ({unlike}); give the same arguments, or start from another run" if unlike else ""
-    encoders = [type(getattr(found, "encoder", None)) for found in (given, wanted)]
-    if encoders[0] is not encoders[1] and "model" in methods.arguments(other):
+    unlike, other = _unlike(begun, method, numbers), begun.recipe["method"]
+    encoders = [getattr(found, "encoder", None) for found in (given, wanted)]
+    there, here = (getattr(encoder, "length", None) for encoder in encoders)
+    if not unlike and there != here:  # where it follows from the data
+        unlike = [f"length is {there} there and {here} here"]
+    advice = f" ({', '.join(unlike)}); give the same arguments, or start from another run" if unlike else ""
+    if type(encoders[0]) is not type(encoders[1]) and "model" in methods.arguments(other):
         advice = f"; {other} hands over to other methods itself: `recloom train {other} ... model={method}`"
     raise InputError(f"start: {part} of {begun.path} is not that of {method}: {misfit}{advice}")
 

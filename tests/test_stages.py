@@ -272,3 +272,12 @@ def test_corrupted_training_actions_are_the_asked_share_and_nothing_held_out(cyc
             recloom.train("pop", cycle, progress=False, **numbers)
     with pytest.raises(InputError, match=r"corrupt=1\.1"):
         recloom.train("sasrec", cycle, corrupt=1.1, dim=8, length=10, epochs=1, progress=False)
+
+
+def test_a_length_that_followed_from_other_data_is_told(cycle, monkeypatch):
+    numbers = {"dim": 8, "epochs": 1, "progress": False}
+    before = recloom.train("loom", cycle, **numbers)
+    monkeypatch.setattr("recloom.methods.loom.LONG", 1)
+    with pytest.raises(InputError, match=r"length is 50 there and 200 here\); give the same arguments"):
+        recloom.train("loom", cycle, start=before, **numbers)
+    assert recloom.train("loom", cycle, start=before, length=50, **numbers).method.length == 50
