@@ -55,8 +55,8 @@ both have; each "+", "-" or "=" is one that rose, fell or stayed on validation. 
 validation targets, so that under full-open the validation of a variant that has them flatters it a little.
 
 Below each table: where validation, under the first protocol that has one, rose and fell against the first variant, with
-the number of seeds. A part is worth keeping where validation falls without it, or rises with it, on three data sets
-with three seeds.
+the number of seeds, and the remarks of the recipes. A part is worth keeping where validation falls without it, or rises
+with it, on three data sets with three seeds.
 """
 
 
@@ -131,6 +131,8 @@ def table_of_variants(results: list[dict[str, Any]]) -> str:
             for protocol in next(iter(result["seeds"].values()))["protocols"]:
                 lines.append(_variant_row(result, first.get(result["dataset"]), protocol))
         lines += ["", *_over_data_sets(found, first, list(order)), ""]
+        remarks = {result["dataset"]: result["remark"] for result in found if result.get("remark")}
+        lines += [*(f"- {dataset}: {remark}" for dataset, remark in remarks.items()), ""] if remarks else []
     return "\n".join(lines).rstrip() + "\n"
 
 
