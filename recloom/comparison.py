@@ -223,11 +223,11 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _facts(runs: Sequence[Run]) -> dict[str, Any]:
     """Seeds, mean seconds and epochs of one, parameters, and what selected the weights, which is the same for all."""
-    chosen = [run.selected for run in runs]
+    chosen, costs = [run.selected for run in runs], [run.cost for run in runs]
     kept = [one["epoch"] + 1 for one in chosen if one is not None]
     return {
         "seeds": len(runs),
-        **{name: float(np.mean([run.cost[name] for run in runs])) for name in ("train_seconds", "epochs")},
+        **{name: float(np.mean([cost[name] for cost in costs])) for name in ("train_seconds", "epochs")},
         "best_epoch": float(np.mean(kept)) if kept else None,
         "parameters": sum(p.numel() for p in runs[0].method.parameters()),
         "selected_by": "" if chosen[0] is None else f"{chosen[0]['metric']} {chosen[0]['protocol']}",

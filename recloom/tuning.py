@@ -99,10 +99,7 @@ def tune(
     datasets = [one if isinstance(one, Dataset) else Dataset.load(Path(one)) for one in given]
     named = dict(zip(_names(datasets), datasets, strict=True))
     metric, protocol = _check(method, search, numbers, trials, datasets)
-    search = {
-        key: one if isinstance(one, Range) else [methods.plain(method, {key: value})[key] for value in one]
-        for key, one in search.items()
-    }
+    search = {key: _choice(method, key, choice) for key, choice in search.items()}
     head: dict[str, Any] = {
         "format": FORMAT,
         "method": method,
@@ -168,16 +165,20 @@ def _check(
             raise InputError(f"{method} has no argument {key!r} to search; it has {', '.join(known) or 'none'}")
         if key in numbers:
             raise InputError(f"{key} is both given and searched; leave one out")
-        values = [choice.low, choice.high] if isinstance(choice, Range) else list(choice)
-        if not values:
+        if not isinstance(choice, Range) and not list(choice):
             raise InputError(f"{key}: no value is given to search")
-        for value in values:
-            methods.check(method, {key: value})
     stages = [methods.build(method, one.catalog, **numbers)[-1] for one in datasets]
     metric, protocol = stages[0].monitor, stages[0].protocol
     if metric is None or not stages[0].epochs:
         raise InputError(f"{method} is not trained with a look at validation, so there is nothing to tune it by")
     return metric, protocol
+
+
+def _choice(method: str, key: str, choice: Range | Sequence[Any]) -> Range | Sequence[Any]:
+    """A range, or values as the method takes them; an `InputError` about one of another type or out of range."""
+    asked = [choice.low, choice.high] if isinstance(choice, Range) else choice
+    values = [methods.check(method, {key: value})[key] for value in asked]
+    return choice if isinstance(choice, Range) else values
 
 
 def _tried(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from recloom.data.columns import Ids, check_columns, is_null, read_ids
 from recloom.data.filters import ITEM, TIME, USER, Rows, drop_nulls, filtered, filtered_in_engine
 from recloom.data.sources import Source, collect, open_source
-from recloom.data.times import read_times
+from recloom.data.times import Place, read_times
 from recloom.errors import InputError
 
 SOURCE_ORDER = "rows of one user with equal times keep the order of the source"
@@ -103,7 +102,7 @@ def _read_rows(
     if isinstance(kept, nw.LazyFrame):
         kept = filtered_in_engine(kept, names, options, drop_duplicates, report)
         table, _ = collect(kept, opened.name)
-        place = _nowhere(opened)
+        place: Place = opened.place
     else:
         place = _place(opened, table, kept.to_native())
         table = kept.to_native()
@@ -124,12 +123,7 @@ def _read_ids(table: pl.DataFrame, names: dict[str, str], mixed: list[str], repo
     return users, items
 
 
-def _nowhere(opened: Source) -> Callable[[int], str]:
-    """Rows of an engine have no order, so that the source alone can be named."""
-    return lambda row: opened.name
-
-
-def _place(opened: Source, before: pl.DataFrame, after: pl.DataFrame) -> Callable[[int], str]:
+def _place(opened: Source, before: pl.DataFrame, after: pl.DataFrame) -> Place:
     """File and row of the source (from 1) that a row without nulls was."""
 
     def place(row: int) -> str:

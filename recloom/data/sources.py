@@ -45,7 +45,12 @@ class Source:
     files: tuple[Path, ...] = ()
 
     def place(self, row: int) -> str:
-        """The file, or what the frame is called, and the number from 1, of a row counted from 0 over all files."""
+        """The file, or what the frame is called, and the number from 1, of a row counted from 0 over all files.
+
+        Rows of an engine have no order and no number.
+        """
+        if self.in_engine:
+            return self.name
         for file in self.files[:-1]:
             height = int(_scan([file]).select(pl.len()).collect().item())
             if row < height:

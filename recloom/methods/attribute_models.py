@@ -5,9 +5,8 @@ from __future__ import annotations
 from recloom.data.catalog import Catalog
 from recloom.encoders import Recurrent, Transformer
 from recloom.encoders.encoder import Encoder
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.items import IdEmbedding, ItemEmbedder, ItemsByAttention
-from recloom.methods.composition import refuse_unread
 from recloom.training import Backbone
 
 

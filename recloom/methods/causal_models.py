@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods import caser, gru4rec, sasrec
-from recloom.methods.composition import MakeBackbone, refuse_unread
+from recloom.methods.composition import MakeBackbone
 from recloom.training import Backbone, Stage
 
 CAUSAL_MODELS: dict[str, Callable[..., Backbone]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
@@ -88,19 +88,6 @@ def preset_of(build: Callable[..., list[Stage]], name: str | None) -> dict[str, 
     if name not in presets:
         raise InputError(f"preset={name!r} is not known; choose one of {', '.join(presets)}, or leave it out")
     return presets[name]
-
-
-def refuse_unread(part: Callable[..., Any], given: Mapping[str, Any], reason: str) -> None:
-    """An `InputError` where an argument that nothing reads has another value than its default in `part`.
-
-    Args:
-        given: values by argument.
-        reason: why nothing reads them, and what to do.
-    """
-    parameters = inspect.signature(part).parameters
-    for name, value in given.items():
-        if value != parameters[name].default:
-            raise InputError(f"{name}={value!r} has no effect: {reason}")
 
 
 def _inner(part: Callable[..., Any]) -> Callable[..., Any]:

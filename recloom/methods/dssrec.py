@@ -30,11 +30,11 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.windows import past_and_future, whole_histories
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.causal_models import over
-from recloom.methods.composition import MakeBackbone, composed, refuse_unread
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn import IntentDisentangling
 from recloom.objectives import NextItem
 from recloom.objectives.intents import sequence_to_item, sequence_to_sequence, trusted

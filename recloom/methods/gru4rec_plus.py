@@ -24,10 +24,10 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.data.negatives import PopularityNegatives
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods import gru4rec
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed, refuse_unread
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import top_gains
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule
 

@@ -16,10 +16,11 @@ from functools import partial
 
 from recloom.data.catalog import Catalog
 from recloom.encoders import Transformer
+from recloom.errors import refuse_unread
 from recloom.items import IdEmbedding, ItemEmbedder, ItemsWithAttributes
 from recloom.methods import s3rec
 from recloom.methods.about import About
-from recloom.methods.composition import MakeBackbone, composed, refuse_unread
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.objectives import NextItem
 from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedule
 

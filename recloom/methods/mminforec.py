@@ -37,11 +37,11 @@ from torch import Tensor, nn
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.items import IdEmbedding, ItemsByAttention
 from recloom.methods.about import About
 from recloom.methods.attribute_models import make_backbone
-from recloom.methods.composition import MakeBackbone, composed, refuse_unread
+from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.memory import Memory
 from recloom.objectives.mince import candidate_counts

@@ -23,9 +23,9 @@ from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.data.negatives import ActionsWithNegatives
 from recloom.data.windows import sliding
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods.about import About
-from recloom.methods.composition import composed, refuse_unread
+from recloom.methods.composition import composed
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.pairs import score_pairs
 from recloom.nn.users import UserEmbedding

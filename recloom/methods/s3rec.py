@@ -39,10 +39,10 @@ from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.negatives import uniform_outside
 from recloom.data.windows import get_windows, prefixes
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.items import AttributeEmbedding
 from recloom.methods.about import About
-from recloom.methods.composition import composed, refuse_unread
+from recloom.methods.composition import composed
 from recloom.methods.pretrained_models import RECURRENT, fine_tuning, make_backbone
 from recloom.nn import Ragged
 from recloom.objectives import NextItem, full_softmax
@@ -149,14 +149,14 @@ class S3Pretraining(Method):
         if self.wanted - {"sp"}:
             last = self.choices["mask_last"] == "always"
             seen, hidden = mask_items(items, mask, self.mask_rate, self.generator, always_last=last)
-            visible, of_items = (items != PAD) & ~hidden, self.choices["attribute_view"] == "embedding"
-            if "aap" in self.wanted and not of_items:
+            visible, of_states = (items != PAD) & ~hidden, self.choices["attribute_view"] == "states"
+            if "aap" in self.wanted and of_states:
                 states = self.backbone(seen, self.context)
-                views, guesses = states[visible], states[hidden]
+                guesses = states[hidden]
             else:  # states of hidden items are all that is read
                 guesses = self.backbone.at(seen, hidden, self.context)
             if "aap" in self.wanted:
-                views = self.backbone.items(items[visible]) if of_items else views
+                views = states[visible] if of_states else self.backbone.items(items[visible])
                 terms["aap"] = self.attribute_loss("aap", views, items[visible])
             if "map" in self.wanted:
                 terms["map"] = self.attribute_loss("map", guesses, items[hidden])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.negatives import PopularityNegatives, uniform, uniform_outside
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.objectives.precision import product_dtype
 from recloom.objectives.softmax import full_softmax
 
@@ -152,13 +152,13 @@ class NextItem:
             raise InputError(
                 f"label_smoothing belongs to loss='softmax'; loss={self.loss!r} has no other items' labels"
             )
-        unread = ("negatives", "shared_negatives", "sampler", "alpha") if self.loss == "softmax" else ()
-        for number in (*unread, *(("calibration",) if self.loss != "gbce" else ())):
-            if getattr(self, number) != type(self).__dataclass_fields__[number].default:
-                raise InputError(
-                    f"{number}={getattr(self, number)!r} has no effect: loss={self.loss!r} does not read it; leave it "
-                    f"out, or choose {'gbce' if number == 'calibration' else 'a sampled loss, such as bce'}"
-                )
+        reason = f"loss={self.loss!r} does not read it; leave it out, or choose "
+        if self.loss == "softmax":
+            of_samples = ("negatives", "shared_negatives", "sampler", "alpha")
+            unread = {name: getattr(self, name) for name in of_samples}
+            refuse_unread(NextItem, unread, reason + "a sampled loss, such as bce")
+        if self.loss != "gbce":
+            refuse_unread(NextItem, {"calibration": self.calibration}, reason + "gbce")
         product_dtype(self.precision, torch.device("cpu"))
         self._popular: PopularityNegatives | None = None
 
