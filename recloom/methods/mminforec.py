@@ -46,6 +46,7 @@ from recloom.nn.dropout import dropout as drop
 from recloom.nn.memory import Memory
 from recloom.objectives.mince import candidate_counts
 from recloom.objectives.mince import mince as multi_instance
+from recloom.objectives.precision import product_dtype
 from recloom.objectives.ranked import pairwise
 from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule
 
@@ -76,6 +77,8 @@ class MMInfoRec(Method):
         key_dropout: rate on the encodings that predictions are compared with.
         temporal: other items of the same history are candidates.
         general: items of other histories are candidates.
+        precision: of the products that "mince" compares, "fp32", "bf16" or "auto" (bf16 where the processor has units
+            for it).
         loss: "mince", or "bpr": above one other item of the batch, drawn for each prediction.
         mince: the sum over right answers stands "inside" the logarithm, or their mean "outside".
         candidates: "occurrences" counts an item as often as it stands in the batch, "distinct" once.
@@ -95,6 +98,7 @@ class MMInfoRec(Method):
         key_dropout: float = 0.5,
         temporal: bool = True,
         general: bool = True,
+        precision: str = "auto",
         make_optimizer: MakeOptimizer | None = None,
         **choices: str,
     ) -> None:
@@ -115,7 +119,8 @@ class MMInfoRec(Method):
             raise InputError("loss='bpr' draws from the whole batch; temporal=False and general=False are for 'mince'")
         self.memory, self.copies, self.steps = memory, copies, steps
         self.logit_scale, self.key_dropout = logit_scale, key_dropout
-        self.temporal, self.general = temporal, general
+        self.temporal, self.general, self.precision = temporal, general, precision
+        product_dtype(precision, torch.device("cpu"))
         self.roll = nn.GRUCell(backbone.encoder.dim, backbone.encoder.dim)
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
@@ -161,6 +166,7 @@ class MMInfoRec(Method):
                 scale=self.logit_scale,
                 inside=self.choices["mince"] == "inside",
                 single=self.choices["positives"] == "single",
+                dtype=product_dtype(self.precision, keys.device),
             )
         if keys.shape[1] < 2:
             return predictions.sum() * 0.0
@@ -210,6 +216,7 @@ def build(
     invalid_rows: str = "counted",
     temporal: bool = True,
     general: bool = True,
+    precision: str = "auto",
     init: str = "uniform",
 ) -> list[Stage]:
     """MMInfoRec from numbers: `slots=0, copies=1` is plain predictive coding, `items="id"` needs no attributes.
@@ -253,6 +260,7 @@ def build(
         key_dropout=key_dropout,
         temporal=temporal,
         general=general,
+        precision=precision,
         make_optimizer=training.optimizer(),
         loss=loss,
         mince=mince,

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-LOGITS_PER_CHUNK = 1 << 22
-"""Logits that exist at one time; rows are handled in chunks of this many divided by the catalogue."""
-
-_kept = threading.local()
-
-
-def _buffer(name: str, rows: int, columns: int, like: Tensor) -> Tensor:
-    """A block of memory that lives on between steps: page faults are dear, and the sizes recur."""
-    kept: dict[tuple[str, torch.dtype, torch.device, bool], Tensor] = _kept.__dict__.setdefault("blocks", {})
-    key = (name, like.dtype, like.device, torch.is_inference_mode_enabled())
-    block = kept.get(key)
-    if block is None or block.numel() < rows * columns:
-        block = kept[key] = like.new_empty(rows * columns)
-    return block[: rows * columns].view(rows, columns)
-
-
-def _chunks(n: int, n_items: int) -> tuple[int, int]:
-    """Rows of a chunk, a multiple of 16, and how many chunks hold n rows.
-
-    All chunks have one size and the sizes recur from batch to batch: every new shape of a bf16 product would have
-    its kernel compiled anew and kept.
-    """
-    pieces = -(-n // max(16, LOGITS_PER_CHUNK // n_items))
-    return -(-n // (16 * pieces)) * 16, pieces
+from recloom.objectives.chunks import chunks, kept_block
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -46,7 +22,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         low_table = table.detach().to(dtype)
         turned = low_table.t().contiguous()  # once: every product with a turned view would turn it again
-        chunk, pieces = _chunks(n, n_items)
+        chunk, pieces = chunks(n, n_items)
         low_states = low_table.new_zeros(chunk * pieces, states.shape[1])
         low_states[:n] = states.detach()
         loss = torch.zeros((), dtype=torch.float32, device=states.device)
@@ -54,8 +30,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
         if wanted:
             grad_states = torch.empty_like(low_states)
             grad_table = torch.zeros(table.shape, dtype=torch.promote_types(dtype, torch.float32), device=table.device)
-        logits = _buffer("logits", chunk, n_items, low_states)
-        chances = _buffer("chances", chunk, n_items, low_states)
+        logits = kept_block("logits", chunk, n_items, low_states)
+        chances = kept_block("chances", chunk, n_items, low_states)
         for begin in range(0, chunk * pieces, chunk):
             rows, target = low_states[begin : begin + chunk], targets[begin : begin + chunk]
             torch.mm(rows, turned, out=logits)

@@ -22,7 +22,7 @@ def reference(predictions, keys, targets, log_counts, groups, log_sought, scale,
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("single", [True, False])
 def test_values_and_gradients_in_chunks(inside, single, n_groups, monkeypatch):
-    monkeypatch.setattr("recloom.objectives.mince.LOGITS_AT_ONCE", 40)
+    monkeypatch.setattr("recloom.objectives.chunks.LOGITS_PER_CHUNK", 3 * 128 * 4)
     torch.manual_seed(0)
     predictions, keys = torch.randn(7, 4).double().requires_grad_(), torch.randn(3, 5, 4).double().requires_grad_()
     targets, groups = torch.tensor([0, 1, 2, 3, 4, 0, 2]), torch.tensor([0, 0, 1, 2, 2, 2, 1]) % n_groups
@@ -52,6 +52,21 @@ def test_mixed_precision_rounds_what_comes_in_and_nothing_else():
         torch.autograd.grad(loss, (predictions, keys)), torch.autograd.grad(wanted, rounded), strict=True
     ):
         torch.testing.assert_close(one, two, atol=0.01, rtol=0.01)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_products_in_bf16_stay_within_their_rounding(inside):
+    torch.manual_seed(0)
+    predictions, keys = torch.randn(40, 64, requires_grad=True), torch.randn(3, 200, 64, requires_grad=True)
+    targets, counts = torch.randint(0, 200, (40,)), torch.randint(1, 5, (1, 200)).float().log()
+    exact, low = (
+        mince(predictions, keys, targets, counts, scale=0.3, inside=inside, dtype=dtype)
+        for dtype in (None, torch.bfloat16)
+    )
+    assert low.dtype == torch.float32 and low.item() == pytest.approx(exact.item(), rel=5e-3)
+    for one, two in zip(*(torch.autograd.grad(loss, (predictions, keys)) for loss in (exact, low)), strict=True):
+        assert two.dtype == torch.float32
+        assert torch.nn.functional.cosine_similarity(one.flatten(), two.flatten(), 0) > 0.999
 
 
 def test_closed_forms():

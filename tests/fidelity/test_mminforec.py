@@ -16,7 +16,8 @@ from recloom.nn.memory import Memory
 
 ROWS = [[3, 1, 4, 3], [2, 6, 0, 0], [4, 4, 2, 0]]
 TARGETS = [[1, 4, 3, 5], [6, 1, 0, 0], [4, 2, 3, 0]]
-QUIET = {"dim": 8, "length": 8, "dropout": 0.0, "key_dropout": 0.0, "memory_dropout": 0.0, "init": "default"}
+QUIET = {"dim": 8, "length": 8, "dropout": 0.0, "key_dropout": 0.0, "memory_dropout": 0.0}
+QUIET |= {"init": "default", "precision": "fp32"}
 
 
 def batch(n=3):

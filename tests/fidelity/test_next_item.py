@@ -51,7 +51,7 @@ def test_full_softmax_equals_the_double_loop(parts):
 @pytest.mark.parametrize("rows_at_once", [16, 20, 64])
 def test_full_softmax_gradients_equal_autograds_however_it_is_chunked(parts, rows_at_once, monkeypatch):
     states, table, targets, _ = parts
-    monkeypatch.setattr("recloom.objectives.softmax.LOGITS_PER_CHUNK", rows_at_once * ITEMS)
+    monkeypatch.setattr("recloom.objectives.chunks.LOGITS_PER_CHUNK", rows_at_once * ITEMS)
     got = torch.autograd.grad(3 * full_softmax(states, table, targets), [states, table])
     plain = torch.nn.functional.cross_entropy(states @ table[1:-1].t(), targets - 1)
     for mine, theirs in zip(got, torch.autograd.grad(3 * plain, [states, table]), strict=True):
