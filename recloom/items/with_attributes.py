@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recloom.data.catalog import PAD, Catalog
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.items.attributes import AttributeEmbedding
 from recloom.items.embedder import ItemEmbedder
 from recloom.items.ids import IdEmbedding
@@ -70,6 +70,10 @@ class ItemsWithAttributes(ItemEmbedder):
             raise InputError(
                 "scored_by='items' needs joined vectors as wide as the states; join='side-by-side' makes them twice "
                 "as wide. Choose scored_by='ids', or join='concat' or 'mean'"
+            )
+        if scored_by == "ids":
+            refuse_unread(
+                ItemsWithAttributes, {"cold": cold}, "scored_by='ids' compares with own vectors; leave it out"
             )
         if not 0 <= id_dropout < 1:
             raise InputError(f"id_dropout={id_dropout} must be at least 0 and below 1")

@@ -8,8 +8,9 @@ in the authors' rows, padded on the right); rows of a long history begin half of
 tenth on Beauty). A row is masked anew every time it is seen, where the authors' code writes ten masked copies and one
 with the last item alone hidden; the latter is `last_share`, 1 in 11. The number hidden is rounded down and at least one
 (the code rounds). The optimiser is Adam at a constant rate without decay of weights (the code: 1e-4 falling linearly
-over 400,000 steps, weight decay .01); gradients are clipped at norm 5 as in the code. It learns several times slower
-than a model with a target at every position: give it time (`epochs`, `patience`) before comparing it.
+over 400,000 steps, weight decay .01); gradients are clipped at norm 5 as in the code. Batches hold rows of like length;
+`grouping="random"` (code) any. It learns several times slower than a model with a target at every position: give it
+time (`epochs`, `patience`) before comparing it.
 """
 
 from __future__ import annotations

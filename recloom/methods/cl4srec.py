@@ -5,10 +5,10 @@ Paper: Xie et al., Contrastive Learning for Sequential Recommendation, ICDE 2022
 Departures: the next-item loss is the softmax over all items (the paper samples negatives). Ratios, the weight of the
 contrast and the rule that a history's two operators differ are those of the implementation in DuoRec's code, which
 later tables report; that code also overwrites its stored histories while it augments them, which is not copied.
-Histories of one item are left as they are. Contrast by dot products at temperature 1, over the other 2B - 1 views.
-Batches hold rows of like length and equal numbers of targets, so that with `windows="whole"` the number of rows that
-are contrasted varies; `grouping="random"` (code) takes any 256. Weights are selected by NDCG@10 under full-mask (code:
-MRR@10 under full-open).
+Histories of one item are left as they are, but for `mask_ratio=1`. Contrast by dot products at temperature 1, over the
+other 2B - 1 views. Batches hold rows of like length and equal numbers of targets, so that with `windows="whole"` the
+number of rows that are contrasted varies; `grouping="random"` (code) takes any 256. Weights are selected by NDCG@10
+under full-mask (code: MRR@10 under full-open).
 """
 
 from __future__ import annotations

@@ -2,20 +2,21 @@
 
 Paper: Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation, 2021.
 
-Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's); rows are whole histories, as
-in the paper. Items are correlated over all training items (the code leaves each history's last one out) and count once
-a user. After `warmup` epochs (code: one more) the partner of an item is whichever of the best one by correlation and
-the best one by the product of the items' present vectors has the higher score, each kind of score scaled to 0..1 over
-these best ones (code: over all pairs of items); partners by vectors are found anew each epoch, among items that were
-trained. An item that no other correlates with is its own partner (code: any item). Views are of the latest `length`
-items, whose number `threshold` reads too (code: of all of a history, cut afterwards), and a run to crop or reorder may
-begin at every place (code: not at the last). With `correlated` above 1 (the code has 1) partners of each rank are so
-compared. Hidden items become the mask item (the code writes padding). `contrast_on="flat"` compares all states of a
-row, end to end, as the code does, with nothing before the start of a history, where the code has states of padding. The
-code passes the mask's ratio to the reordering: `reorder_ratio=0.7` repeats that. `preset` sets loss, grouping and that
-ratio, where not given, to what the paper or the code has. Batches hold rows of like length and equal numbers of
-targets, so that the number of rows that are contrasted varies; `grouping="random"` (code) takes any 256. Weights are
-selected by NDCG@10 (code: NDCG@20). `threshold=0` is the code's "SIMRC" of Beauty: all operators for all histories.
+Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's, with negatives outside the
+row; code: outside the whole history); rows are whole histories, as in the paper. Items are correlated over all training
+items (the code leaves each history's last one out) and count once a user. After `warmup` epochs (code: one more) the
+partner of an item is whichever of the best one by correlation and the best one by the product of the items' present
+vectors has the higher score, each kind of score scaled to 0..1 over these best ones (code: over all pairs of items);
+partners by vectors are found anew each epoch, among items that were trained. An item that no other correlates with is
+its own partner (code: any item). Views are of the latest `length` items, whose number `threshold` reads too (code: of
+all of a history, cut afterwards), and a run to crop or reorder may begin at every place (code: not at the last). With
+`correlated` above 1 (the code has 1) partners of each rank are so compared. Hidden items become the mask item (the code
+writes padding). `contrast_on="flat"` compares all states of a row, end to end, as the code does, with nothing before
+the start of a history, where the code has states of padding. The code passes the mask's ratio to the reordering:
+`reorder_ratio=0.7` repeats that. `preset` sets loss, grouping and that ratio, where not given, to what the paper or the
+code has. Batches hold rows of like length and equal numbers of targets, so that the number of rows that are contrasted
+varies; `grouping="random"` (code) takes any 256. Weights are selected by NDCG@10 (code: NDCG@20). `threshold=0` is the
+code's "SIMRC" of Beauty: all operators for all histories.
 """
 
 from __future__ import annotations
@@ -181,7 +182,9 @@ class CoSeRec(Method):
 
 
 def scaled(scores: Tensor, real: Tensor) -> Tensor:
-    """Scores moved to 0..1 by the least and the most of the real ones; all 0 where these are equal."""
+    """Scores moved to 0..1 by the least and the most of the real ones; all 0 where these are equal or none is real."""
+    if not real.any():
+        return torch.zeros_like(scores)
     low, high = scores[real].min(), scores[real].max()
     return (scores - low) / (high - low).clamp(min=1e-12)
 

@@ -21,6 +21,7 @@ Departures. What the paper leaves open is an argument of `build`, with these def
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -205,9 +206,9 @@ def build(
         cuts=cuts,
         make_optimizer=make_optimizer,
     )
-    joint = training.stage(method, CUTS[cuts], grouping=grouping, counted="rows")
+    options = {"grouping": grouping, "counted": "rows"}
     if not two_stage:
-        return [joint]
-    joint.name = "pretrain"
+        return [training.stage(method, CUTS[cuts], **options)]
+    joint = replace(training, seen_items=False).stage(method, CUTS[cuts], name="pretrain", **options)
     tuned = NextItemPrediction(made, next_item, make_optimizer=make_optimizer)
     return [joint, training.stage(tuned)]

@@ -27,9 +27,10 @@ from recloom.errors import InputError
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
+from recloom.nn.last_of import last_of
 from recloom.objectives import NextItem
 from recloom.objectives.info_nce import check_info_nce, info_nce
-from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, next_item_loss
+from recloom.training import Backbone, MakeOptimizer, Method, Stage, WindowsSchedule, states_before_targets
 
 ABOUT = About("Qiu et al., DuoRec, WSDM", 2022)
 
@@ -119,7 +120,8 @@ class DuoRec(Method):
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         assert self.index is not None
-        terms = {"next_item": next_item_loss(self.backbone, self.next_item, batch, self.generator)}
+        states = states_before_targets(self.backbone, batch)
+        terms = {"next_item": self.next_item(states, self.backbone.items.table(), batch, self.generator)}
         if not self.weight:
             return self.total({}, **terms)
         targets = batch.last_targets
@@ -129,7 +131,7 @@ class DuoRec(Method):
             return info_nce(one, two, temperature=self.temperature, similarity=self.similarity, same=same)
 
         if self.contrast in ("us", "un", "su"):
-            state = self.backbone.last(batch.items)
+            state = states if states.dim() == 2 else last_of(states, batch.valid)
         if self.contrast != "su":
             again = self.backbone.last(batch.items)
         if self.contrast != "un":

@@ -6,7 +6,8 @@ Departures: the paper's attention weighs a few fields, such as category and bran
 such as S3-Rec's, would leave it a single field of weight 1, so it weighs the single tags here. `pooling="mean"` is the
 single field. The state after both streams is `Dropout(LN(W [item; attributes] + b))` and the blocks are BERT's, as in
 RecBole, but each stream has its own positions and norm, which RecBole shares. The loss is the softmax at every
-position; `loss="bce"` with one negative is the paper's.
+position; `loss="bce"` with one negative is the paper's, outside the row (code: outside the whole history). Attention
+weights have no dropout by default, as in `sasrec`; the published runs have 0.5.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class GRU4RecPlus(Method):
         samples: additional negatives of a batch.
         alpha: their chance is `count ** alpha`: 0 is uniform, 1 popularity.
         regularisation: of the negatives' scores, with "bpr-max".
-        elu: alpha of the exponential linear unit over the scores; 0 for none.
+        elu: alpha of the exponential linear unit over the scores; 0 for none, as always with "softmax".
         logq: with "softmax", that share of the log of an item's chance to stand there is taken off its logit: by its
             count where it is a target of the batch, by `count ** alpha` where it was sampled.
     """
@@ -141,6 +141,10 @@ def build(
     if loss != "bpr-max":
         unread = {"regularisation": regularisation}
         refuse_unread(build, unread, f"loss={loss!r} has no such term; leave it out, or choose loss='bpr-max'")
+    if loss == "softmax":
+        refuse_unread(build, {"elu": elu}, "loss='softmax' reads scores as they are; leave it out")
+    if not samples:
+        refuse_unread(build, {"alpha": alpha}, "samples=0 draws no items; leave it out, or give samples")
     method = GRU4RecPlus(
         backbone(catalog),
         catalog,

@@ -3,12 +3,13 @@
 Paper: Hao et al., Learnable Model Augmentation Self-Supervised Learning for Sequential Recommendation, 2022; no code is
 public. Learnable Bernoulli dropout: Boluki et al., AISTATS 2020.
 
-Departures, where the paper leaves choices open: one rate for each sub-layer of the Transformer, in place of its
-dropout, starting at `dropout`; all passes draw from it, those of the next-item loss too; one optimiser for everything.
-Masks are relaxed (`sigma((logit + logistic noise) / relaxation)`), so that gradients reach the rates in the one
-backward pass, where the dropout's authors take two more passes for an unbiased estimate (ARM). Values that stay are not
-scaled up while training; at evaluation each is multiplied by the chance that it stays, the mean of a mask of 0 and 1.
-Views, contrast, batches and losses are CoSeRec's, with its defaults.
+Departures, where the paper leaves choices open: one rate for each sub-layer of the Transformer, in place of that
+sub-layer's dropout, starting at `dropout`, while the input and the attention weights keep theirs; all passes draw from
+it, those of the next-item loss too; one optimiser for everything. Masks are relaxed (`sigma((logit + logistic noise) /
+relaxation)`), so that gradients reach the rates in the one backward pass, where the dropout's authors take two more
+passes for an unbiased estimate (ARM). Values that stay are not scaled up while training; at evaluation each is
+multiplied by the chance that it stays, the mean of a mask of 0 and 1. Views, contrast, batches and losses are
+CoSeRec's, with its defaults.
 """
 
 from __future__ import annotations

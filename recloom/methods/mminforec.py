@@ -239,10 +239,19 @@ def build(
     if loss == "bpr":
         unread = {"mince": mince, "candidates": candidates, "positives": positives}
         refuse_unread(build, unread, "loss='bpr' compares with one other item; leave it out, or choose loss='mince'")
+    elif mince == "outside" or candidates == "distinct":
+        reason = f"mince={mince!r} with candidates={candidates!r} counts a right answer once; leave it out"
+        refuse_unread(build, {"positives": positives}, reason)
+    if steps == 1:
+        refuse_unread(build, {"invalid_rows": invalid_rows}, "with steps=1 no row lies behind its end; leave it out")
     if temperature is not None:
         refuse_unread(build, {"logit_scale": logit_scale}, "temperature is one over it; give either")
     if memory == "none" or not slots:
-        of_memory = {"addressing": addressing, **({"slots": slots} if slots else {"memory": memory})}
+        of_memory = {
+            "addressing": addressing,
+            "memory_dropout": memory_dropout,
+            **({"slots": slots} if slots else {"memory": memory}),
+        }
         refuse_unread(build, of_memory, "there is no memory; leave it out, or give the memory slots and a kind")
     if training.windows != "whole" and not (temporal and general):
         raise InputError(

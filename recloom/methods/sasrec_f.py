@@ -5,10 +5,11 @@ Mutual Information Maximization, CIKM 2020.
 
 Departures: S3-Rec's authors have not published its code; the form is RecBole's, a linear map of an item's vector beside
 its pooled attributes, `2d -> d`, and scores against the item vectors alone. `scored_by="items"` compares states with
-the joined vectors instead, which is another model: items without an action in training are then
-found by their attributes. `pooling="mean"`, not RecBole's sum (`pooling="sum"`), which grows with the number of
-attributes; `join="mean"` adds both vectors without a map. The loss is the softmax at every position.
-`attribute_dropout` and `id_dropout` are ours.
+the joined vectors instead, which is another model: items without an action in training are then found by their
+attributes. `pooling="mean"`, not RecBole's sum (`pooling="sum"`), which grows with the number of attributes;
+`join="mean"` adds both vectors without a map. The loss is the softmax at every position. `attribute_dropout` and
+`id_dropout` are ours. Attention weights have no dropout by default, as in `sasrec`; the published runs have 0.5.
+Negatives of `loss="bce"` lie outside the row (code: outside the whole history).
 """
 
 from __future__ import annotations

@@ -2,20 +2,22 @@
 
 Paper: Liu et al., Self-supervised Learning for Sequential Recommendation with Model Augmentation, 2022.
 
-Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's). Masked neurons are the
-dropout, as in the code. The encoder beside it is trained first, by the first stage, and is read without dropout and
-never trained on (in the code it keeps its dropout, and the published command leaves it out). `complement="contrast"`
-(code) adds a contrast of both views with its reading of the history, "states" (paper) its reading of each view to the
-view's own, `complement_weight` times, which the paper tells no value of: the default is the contrast's, and small here.
-The weight of the contrast is that of the whole loss: the code's .1 (README .5) stands within the contrast's .1.
-`preset` sets complement, loss, grouping and that choice, where they are not given, to what the paper or the code has.
-`layer_choice="distinct"` drops other layers for each view; "same" (code) drops the same for both. The identity is among
-the operators (in the code none leaves a row as it is). Views are of the latest `length` items (code: of all, cut
-afterwards), and a run may begin at every place (code: not at the last). The encoder beside has no extra layers and
-learns next items alone (README: it is itself trained by this method first). Batches hold rows of like length and equal
-numbers of targets; `grouping="random"` (code) takes any 256. Weights are selected by NDCG@10 (code: NDCG@20). Hidden
-items become the mask item; `contrast_on="flat"` compares all states end to end, with nothing before the start of a
-history.
+Departures: the next-item loss is the softmax over all items (`loss="bce"` is the paper's, with negatives outside the
+row; code: outside the whole history). It passes through the extra layers, some left out, as in the code with
+`--rec_model_aug`; without that option the code trains next items before those layers, and serves behind them. Masked
+neurons are the dropout, as in the code. The encoder beside it is trained first, by the first stage, and is read without
+dropout and never trained on (in the code it keeps its dropout, and the published command leaves it out).
+`complement="contrast"` (code) adds a contrast of both views with its reading of the history, "states" (paper) its
+reading of each view to the view's own, `complement_weight` times, which the paper tells no value of: the default is the
+contrast's, and small here. The weight of the contrast is that of the whole loss: the code's .1 (README .5) stands
+within the contrast's .1. `preset` sets complement, loss, grouping and that choice, where they are not given, to what
+the paper or the code has. `layer_choice="distinct"` drops other layers for each view; "same" (code) drops the same for
+both. The identity is among the operators (in the code none leaves a row as it is). Views are of the latest `length`
+items (code: of all, cut afterwards), and a run may begin at every place (code: not at the last). The encoder beside has
+no extra layers and learns next items alone (README: it is itself trained by this method first). Batches hold rows of
+like length and equal numbers of targets; `grouping="random"` (code) takes any 256. Weights are selected by NDCG@10
+(code: NDCG@20). Hidden items become the mask item; `contrast_on="flat"` compares all states end to end, with nothing
+before the start of a history.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from torch import Tensor, nn
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.encoders import Encoder
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
@@ -214,7 +216,9 @@ def build(
     precision: str = "auto",
     pretrain_epochs: int = 100,
 ) -> list[Stage]:
-    """SRMA from numbers: first the encoder beside it, then the method; `complement_weight=0` leaves the first out.
+    """SRMA from numbers: first the encoder beside it, then the method. `complement_weight=0` leaves the first out.
+
+    So does `contrast_weight=0` with `complement="states"`, whose views nothing reads.
 
     See `SRMA`, `operators` and, for the main loss, `NextItem`.
 
@@ -222,11 +226,14 @@ def build(
         extra_layers: light layers behind the encoder, some of which are left out in each view.
         left_out: how many of them.
         contrast_weight: of the contrast of the views.
-        pretrain_epochs: of the encoder beside it.
+        pretrain_epochs: of the encoder beside it, the most; it stops 10 after the best, whatever `patience` says.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """
     next_item, make_optimizer = NextItem(loss, negatives=negatives, precision=precision), training.optimizer()
-    beside, plain = backbone(catalog) if complement_weight else None, backbone(catalog)
+    has_beside = complement_weight and (complement != "states" or contrast_weight)
+    if not has_beside:
+        refuse_unread(build, {"pretrain_epochs": pretrain_epochs}, "there is no encoder beside; leave it out")
+    beside, plain = backbone(catalog) if has_beside else None, backbone(catalog)
     method = SRMA(
         Backbone(plain.items, ExtraLayers(plain.encoder, extra_layers, left_out, backbone.keywords["dropout"])),
         next_item,
@@ -244,4 +251,5 @@ def build(
     if beside is None:
         return stages
     first = NextItemPrediction(beside, next_item, make_optimizer=make_optimizer)
-    return [replace(training, epochs=pretrain_epochs, patience=10).stage(first, name="pretrain"), *stages]
+    before = replace(training, epochs=pretrain_epochs, patience=10, seen_items=False)
+    return [before.stage(first, name="pretrain"), *stages]

@@ -37,7 +37,7 @@ class AttentionAugmenter(nn.Module):
 
 
 class ConvolutionAugmenter(nn.Module):
-    """Convolutions along the width of a state with kernels of 3, 4 and 5, their mean over channels joined linearly."""
+    """Convolutions along the width of a state with kernels of 3, 4 and 5, all channels joined linearly."""
 
     def __init__(self, dim: int, channels: int = 4) -> None:
         super().__init__()

@@ -11,8 +11,9 @@ DISTANCES_AT_ONCE = 1 << 22
 def nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest centroid of each point and its squared distance, `(n,)` each."""
     norms, places, distances = centroids.square().sum(1), [], []
-    for some in points.split(max(1, DISTANCES_AT_ONCE // len(centroids))):
-        found = torch.addmm(norms, some, centroids.t(), alpha=-2).min(1)
+    for some in points.to(centroids.dtype).split(max(1, DISTANCES_AT_ONCE // len(centroids))):
+        with torch.autocast(points.device.type, enabled=False):  # in mixed precision the nearest may be another
+            found = torch.addmm(norms, some, centroids.t(), alpha=-2).min(1)
         places.append(found.indices)
         distances.append((found.values + some.square().sum(1)).clamp(min=0))
     return torch.cat(places), torch.cat(distances)

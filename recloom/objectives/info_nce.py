@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recloom.errors import InputError
+from recloom.objectives.precision import at_least_fp32
 
 SIMILARITIES = ("dot", "cosine")
 
@@ -44,10 +45,14 @@ def info_nce(
     With one row there is nothing to tell apart, and the loss is 0.
     """
     check_info_nce(temperature, similarity)
-    views = torch.cat([one, two])
+    with torch.autocast(one.device.type, enabled=False):  # in mixed precision too: products may be large
+        return _info_nce(at_least_fp32(torch.cat([one, two])), temperature, similarity, same, real)
+
+
+def _info_nce(views: Tensor, temperature: float, similarity: str, same: Tensor | None, real: Tensor | None) -> Tensor:
+    n = len(views) // 2
     if similarity == "cosine":
         views = F.normalize(views, dim=1)
-    n = len(one)
     logits = (views @ views.t() if real is None else products(views, real)) / temperature
     out = torch.eye(2 * n, dtype=torch.bool, device=views.device)
     partner = torch.arange(2 * n, device=views.device).roll(n)

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from recloom.objectives.precision import at_least_fp32
+
 
 def sequence_to_item(
     past: Tensor, following: Tensor, targets: Tensor | None = None, rows: Tensor | None = None
@@ -27,13 +29,13 @@ def sequence_to_item(
     Returns:
         `(batch,)` losses, or `(n,)`.
     """
-    scores = _exact(torch.einsum("jkd,nd->jnk", past, following)) * past.shape[-1] ** -0.5
+    scores = at_least_fp32(torch.einsum("jkd,nd->jnk", past, following)) * past.shape[-1] ** -0.5
     if targets is None or rows is None:
         right = scores.diagonal(dim1=0, dim2=1).t()
         return scores.flatten(1).logsumexp(1) - right.amax(1)
     own = torch.eye(len(past), dtype=torch.bool, device=past.device)[..., None]
     others = scores.masked_fill(own, -torch.inf).flatten(1).logsumexp(1)
-    right = _exact(torch.einsum("nkd,nd->nk", past[rows], targets)) * past.shape[-1] ** -0.5
+    right = at_least_fp32(torch.einsum("nkd,nd->nk", past[rows], targets)) * past.shape[-1] ** -0.5
     return torch.logaddexp(others[rows], right.logsumexp(1)) - right.amax(1)
 
 
@@ -47,7 +49,7 @@ def sequence_to_sequence(past: Tensor, future: Tensor) -> Tensor:
         `(batch, intents)` losses.
     """
     mine, theirs = past.flatten(0, 1), future.flatten(0, 1)
-    scores = _exact(mine @ theirs.t()) * past.shape[-1] ** -0.5
+    scores = at_least_fp32(mine @ theirs.t()) * past.shape[-1] ** -0.5
     return (scores.logsumexp(1) - scores.diagonal()).view(past.shape[:2])
 
 
@@ -62,8 +64,3 @@ def trusted(losses: Tensor, share: float) -> Tensor:
     kept = max(1, math.ceil(round(share * len(flat), 9)))
     threshold = flat.detach().kthvalue(kept).values
     return flat[flat.detach() <= threshold].sum()
-
-
-def _exact(scores: Tensor) -> Tensor:
-    """In mixed precision the sums of exponentials, and which losses are smallest, need more than products do."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recloom.objectives.precision import at_least_fp32
+
 
 def margin_regulariser(one: Tensor, two: Tensor, *, extrema: str = "row") -> Tensor:
     """Pulls positive similarities down to the hardest negative, and negatives up to it.
@@ -24,8 +26,9 @@ def margin_regulariser(one: Tensor, two: Tensor, *, extrema: str = "row") -> Ten
     n = len(one)
     if n == 1:
         return (one.sum() + two.sum()) * 0.0
-    views = torch.cat([one, two])
-    scores = views @ views.t()
+    views = at_least_fp32(torch.cat([one, two]))
+    with torch.autocast(views.device.type, enabled=False):
+        scores = views @ views.t()
     own = torch.eye(2 * n, dtype=torch.bool, device=views.device)
     own |= own.roll(n, 1)  # each view itself, and its partner
     positive, negative = scores.diagonal(n).repeat(2)[:, None], scores.masked_fill(own, -torch.inf)

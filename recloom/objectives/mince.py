@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from recloom.objectives.chunks import chunks, kept_block
+from recloom.objectives.precision import at_least_fp32
 
 KEYS_TOGETHER = 128
 """The items of a batch are taken as so many more that their number is a multiple of this: sizes of products recur."""
@@ -122,19 +123,10 @@ def mince(
         return predictions.sum() * 0.0 + keys.sum() * 0.0
     groups = torch.zeros_like(targets) if groups is None else groups
     log_sought = log_counts[groups, targets] if log_sought is None else log_sought
-    exact = torch.promote_types(keys.dtype, torch.float32)  # the gradient is formed of the sums, which need that much
+    predictions, keys = at_least_fp32(predictions), at_least_fp32(keys)  # gradients are formed of the sums
     with torch.autocast(keys.device.type, enabled=False):
         return _Mince.apply(
-            predictions.to(exact),
-            keys.to(exact),
-            targets,
-            log_counts,
-            groups,
-            log_sought,
-            scale,
-            inside,
-            single,
-            dtype or exact,
+            predictions, keys, targets, log_counts, groups, log_sought, scale, inside, single, dtype or keys.dtype
         )
 
 

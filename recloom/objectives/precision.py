@@ -22,6 +22,11 @@ def processor_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def at_least_fp32(values: torch.Tensor) -> torch.Tensor:
+    """As they are, or in 32 bits: sums of exponentials, and which of many is smallest, need more than products do."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def product_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The dtype of the products; None means the states' own."""
     if precision not in PRECISIONS:

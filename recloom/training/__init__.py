@@ -10,6 +10,7 @@ from recloom.training.next_item import (
     next_item_loss,
     next_items_loss,
     rows_of_full_windows,
+    states_before_targets,
 )
 from recloom.training.optimizers import MakeOptimizer, adam
 from recloom.training.schedule import Schedule, WindowsSchedule, pair_protocol
@@ -32,4 +33,5 @@ __all__ = [
     "next_items_loss",
     "pair_protocol",
     "rows_of_full_windows",
+    "states_before_targets",
 ]

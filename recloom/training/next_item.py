@@ -25,6 +25,13 @@ CONTRASTED = 2048
 """The most states of a batch that are contrasted with each other."""
 
 
+def states_before_targets(backbone: Backbone, batch: SequenceBatch) -> Tensor:
+    """The last states alone, `(batch, dim)`, where every row has its last target alone, else `(batch, length, dim)`."""
+    assert batch.targets is not None
+    alone = int(batch.targets.count_nonzero()) == len(batch) and bool((batch.last_targets != PAD).all())
+    return backbone.last(batch.items) if alone else backbone(batch.items)
+
+
 def next_item_loss(
     backbone: Backbone,
     next_item: NextItem,
@@ -32,10 +39,8 @@ def next_item_loss(
     generator: Generator,
     temperature: Tensor | None = None,
 ) -> Tensor:
-    """The loss of a batch's targets; where every row has its last one alone, the last states alone are computed."""
-    assert batch.targets is not None
-    alone = int(batch.targets.count_nonzero()) == len(batch) and bool((batch.last_targets != PAD).all())
-    states = backbone.last(batch.items) if alone else backbone(batch.items)
+    """The loss of a batch's targets."""
+    states = states_before_targets(backbone, batch)
     return next_item(states, backbone.items.table(), batch, generator, temperature)
 
 

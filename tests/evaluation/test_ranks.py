@@ -157,6 +157,25 @@ def test_sampled_ranks_equal_brute_force(random_data, monkeypatch):
         assert run_scores(evaluator, picked).ranks.tolist() == result.ranks.tolist()
 
 
+def test_sampled_ranks_among_all_unseen_items_are_those_of_full_mask(make_data):
+    draw = np.random.default_rng(0)
+    data = make_data([(draw.permutation(105)[:6] + 1).tolist() for _ in range(40)], n_items=105)  # 99 and the target
+    queries, table = whole_numbers(40, 1, 4, seed=1), whole_numbers(107, 4, seed=2)
+    sampled, full = (run_vectors(Evaluator(data, protocol=name), queries, table) for name in ("sample-99", "full-mask"))
+    assert sampled.ranks.tolist() == full.ranks.tolist()
+
+
+def test_no_rank_is_worse_for_leaving_seen_items_out(random_data):
+    data = random_data()
+    queries, table = whole_numbers(60, 1, 4, seed=1), whole_numbers(52, 4, seed=2)
+    masked, opened = (
+        run_vectors(Evaluator(data, protocol=f"full-{how}"), queries, table).ranks for how in ("mask", "open")
+    )
+    back = np.array([int(data.sequences.items[data.split.test.stop[row]]) in data.history(row) for row in range(60)])
+    assert (masked <= opened)[~back].all() and (masked < opened)[~back].any()
+    assert back.any() and (masked[back] > 20).all()
+
+
 @pytest.mark.parametrize(("protocol", "negatives"), [("sample-99", 99), ("pop-100", 100)])
 def test_constant_scores_miss_and_random_ones_hit_by_chance(random_data, protocol, negatives):
     data = random_data(n_items=300, n_users=4000)

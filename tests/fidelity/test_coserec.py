@@ -153,6 +153,14 @@ def test_after_the_warm_up_partners_follow_the_vectors(cycle, monkeypatch):
     assert epochs == [2, 3]
 
 
+def test_items_that_none_goes_with_follow_the_vectors(cycle):
+    method = ready(make(cycle.catalog), [0] * 32)
+    found = method.hybrid()[:, 0]
+    vectors = method.backbone.items.table()[1:-1]
+    nearest = (vectors @ vectors.t()).fill_diagonal_(-torch.inf).argmax(1) + 1
+    assert torch.equal(found[1:-1], nearest)
+
+
 def test_learnt_rates_draw_as_they_say_and_their_mean_serves():
     torch.manual_seed(0)
     drop = LearnedDropout(0.3, 1e-3)

@@ -415,5 +415,6 @@ def test_recommendations_say_which_intent_they_come_from(cycle):
 def test_two_stages_leave_a_next_item_model(cycle):
     run = recloom.train("dssrec", cycle, progress=False, dim=8, length=10, epochs=1, two_stage=True)
     assert type(run.method).__name__ == "NextItemPrediction" and run.history.height == 2
-    first, second = methods.build("dssrec", cycle.catalog, two_stage=True, batch_size=32)
+    first, second = methods.build("dssrec", cycle.catalog, two_stage=True, batch_size=32, seen_items=True)
+    assert first.method.seen_items is None and second.method.seen_items is not None
     assert first.method.backbone is second.method.backbone and (first.batch_size, second.batch_size) == (32, 32)

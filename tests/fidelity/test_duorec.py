@@ -116,7 +116,7 @@ def known(monkeypatch):
             return seen[-1]
 
         monkeypatch.setattr(method.backbone, "last", state)
-        monkeypatch.setattr("recloom.methods.duorec.next_item_loss", lambda *_: torch.zeros(()))
+        method.next_item = lambda *_: torch.zeros(())
         return method.training_step(batch, 0), own, others, batch.last_targets
 
     return build
@@ -125,8 +125,9 @@ def known(monkeypatch):
 @pytest.mark.parametrize("contrast", ["us_x", "us", "un", "su"])
 def test_each_contrast_is_of_its_own_pair_of_views(cycle, known, contrast):
     loss, own, others, _ = known(cycle, contrast=contrast)
-    assert len(own) == {"us_x": 1, "us": 2, "un": 2, "su": 1}[contrast] and len(others) == (contrast != "un")
-    pairs = {"us_x": [(0, "other")], "su": [(0, "other")], "un": [(0, 1)], "us": [(0, 1), (0, "other")]}[contrast]
+    assert len(own) == {"us_x": 2, "us": 2, "un": 2, "su": 1}[contrast], "the first is the next item's as well"
+    assert len(others) == (contrast != "un")
+    pairs = {"us_x": [(1, "other")], "su": [(0, "other")], "un": [(0, 1)], "us": [(0, 1), (0, "other")]}[contrast]
     views = {0: own[0], 1: own[-1], "other": others[0] if others else None}
     torch.testing.assert_close(loss, 0.5 * sum(info_nce(views[a], views[b]) for a, b in pairs))
 
@@ -141,15 +142,14 @@ def test_temperature_similarity_and_the_mask_of_the_same_target_reach_the_contra
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_two_passes_differ_by_their_dropout_in_training_alone(cycle, batch, monkeypatch, training):
+def test_two_passes_differ_by_their_dropout_in_training_alone(cycle, monkeypatch, training):
     method = make("duorec", cycle.catalog, contrast="un", dropout=0.5).train(training)
-    method.index = SameTarget(
-        cycle.sequences.items, prefixes(cycle.sequences, cycle.split.train_stop, 10), torch.device("cpu")
-    )
+    windows = prefixes(cycle.sequences, cycle.split.train_stop, 10)
+    method.index = SameTarget(cycle.sequences.items, windows, torch.device("cpu"))
     passes, kept = [], method.backbone.last
     monkeypatch.setattr(method.backbone, "last", lambda items: passes.append(kept(items)) or passes[-1])
-    monkeypatch.setattr("recloom.methods.duorec.next_item_loss", lambda *_: torch.zeros(()))
-    method.training_step(batch, 0)
+    method.next_item = lambda *_: torch.zeros(())
+    method.training_step(window_batch(cycle.sequences.items, windows, np.arange(6)), 0)
     one, two = passes
     assert torch.equal(one, two) != training
 

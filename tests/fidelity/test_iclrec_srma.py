@@ -138,9 +138,11 @@ def test_views_choose_their_layers_apart_or_together(cycle, batch, choice, calls
     method = make("srma", cycle.catalog, layer_choice=choice, complement_weight=0.0).train()
     used = []
     kept = ExtraLayers.used
-    monkeypatch.setattr(ExtraLayers, "used", lambda self: used.append(1) or kept(self))
-    method.training_step(batch, 0)
-    assert len(used) == calls, "one of them is the next-item loss's"
+    monkeypatch.setattr(ExtraLayers, "used", lambda self: used.append(kept(self)) or used[-1])
+    for _ in range(10):
+        method.training_step(batch, 0)
+    assert len(used) == 10 * calls, "one of them is the next-item loss's"
+    assert any(one != two for one, two in zip(used[1::calls], used[2::calls], strict=False)) or choice == "same"
 
 
 def test_srma_s_loss_by_its_parts_and_the_other_encoder_stays(cycle, batch):
@@ -164,6 +166,12 @@ def test_srma_trains_the_encoder_beside_it_first(cycle):
     assert first.name == "pretrain" and second.method.beside is first.method.backbone
     assert second.method.backbone.items is not first.method.backbone.items
     assert len(methods.build("srma", cycle.catalog, complement_weight=0.0, **SMALL)) == 1
+    unread = {"complement": "states", "contrast_weight": 0.0}
+    assert len(methods.build("srma", cycle.catalog, **unread, **SMALL)) == 1, "nothing reads the views"
+    with pytest.raises(InputError, match="pretrain_epochs=5"):
+        methods.build("srma", cycle.catalog, complement_weight=0.0, pretrain_epochs=5, **SMALL)
+    first, second = methods.build("srma", cycle.catalog, seen_items=True, **SMALL)
+    assert first.method.seen_items is None and second.method.seen_items is not None
 
 
 def test_what_does_not_fit_is_refused(cycle):

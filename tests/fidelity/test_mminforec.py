@@ -141,7 +141,7 @@ def test_a_single_positive(cycle_with_attributes):
 
 @pytest.mark.parametrize(("temporal", "general"), [(True, False), (False, True)])
 def test_candidates_of_one_s_own_history_or_of_others(cycle_with_attributes, temporal, general):
-    method = make(cycle_with_attributes, temporal=temporal, general=general, positives="single", candidates="distinct")
+    method = make(cycle_with_attributes, temporal=temporal, general=general, candidates="distinct")
     found = method.training_step(batch(), 0).item()
     total, n, table = 0.0, 0, method.backbone.items.table()
     for user, row in enumerate(histories()):
@@ -213,6 +213,10 @@ def test_what_a_choice_does_not_read_is_refused(cycle_with_attributes):
     for numbers, name in (
         ({"loss": "bpr", "mince": "outside"}, "mince='outside'"),
         ({"loss": "bpr", "positives": "single"}, "positives='single'"),
+        ({"mince": "outside", "positives": "single"}, "positives='single'"),
+        ({"candidates": "distinct", "positives": "single"}, "positives='single'"),
+        ({"invalid_rows": "left-out"}, "invalid_rows='left-out'"),
+        ({"slots": 0, "memory_dropout": 0.5}, "memory_dropout=0.5"),
         ({"memory": "none", "slots": 7}, "slots=7"),
         ({"memory": "none", "addressing": "mlp"}, "addressing='mlp'"),
         ({"slots": 0, "memory": "plain"}, "memory='plain'"),
@@ -276,7 +280,8 @@ def test_copies_differ_by_dropout_and_the_id_half_by_key_dropout_alone(cycle_wit
 
 
 def test_plain_predictive_coding_on_ids_is_one_argument_away(cycle):
-    method = methods.build("mminforec", cycle.catalog, items="id", slots=0, copies=1, **QUIET)[0].method
+    numbers = {name: value for name, value in QUIET.items() if name != "memory_dropout"}
+    method = methods.build("mminforec", cycle.catalog, items="id", slots=0, copies=1, **numbers)[0].method
     assert not method.scores_cold_items
     loss = method.training_step(batch(), 0)
     states, real = method.backbone(batch().items), batch().targets != 0

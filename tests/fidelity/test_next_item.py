@@ -360,3 +360,18 @@ def test_supervised_contrast_equals_the_double_loop():
     assert len(losses) == 6
     assert supervised_contrast(states, targets, 0.1).item() == pytest.approx(sum(losses) / 6)
     assert supervised_contrast(states, torch.arange(9), 0.1).item() == 0, "nobody has a partner"
+
+
+def test_the_item_table_learns_as_input_and_as_output(cycle):
+    method = methods.build("sasrec", cycle.catalog, dim=8, length=10, dropout=0.0, precision="fp32")[0].method
+    items, table = torch.tensor([[3, 4, 5, 6], [9, 10, 0, 0]]), method.backbone.items.table()
+    batch = SequenceBatch(torch.arange(2), items, torch.tensor([[4, 5, 6, 7], [10, 11, 0, 0]]))
+    states = method.backbone(items)
+
+    def gradient(states, table):
+        loss = method.next_item(states, table, batch, method.generator)
+        return torch.autograd.grad(loss, method.backbone.items.weight, retain_graph=True)[0]
+
+    read, asked = gradient(states, table.detach()), gradient(states.detach(), table)
+    assert read[[3, 4, 5, 6, 9, 10]].any(1).all() and not read[11:].any() and asked[1:-1].any(1).all()
+    torch.testing.assert_close(gradient(states, table), read + asked)
