@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import recloom
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.data.module import query_batches
 from recloom.environment import environment
 from recloom.methods import build
@@ -71,7 +71,7 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if arguments.out:
         text = json.dumps({"data": arguments.folder.name, **environment(), **found}, indent=1) + "\n"
-        write_atomically(arguments.out, lambda file: file.write_text(text))
+        write_text_atomically(arguments.out, text)
 
 
 if __name__ == "__main__":

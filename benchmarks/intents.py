@@ -26,7 +26,7 @@ from training import train
 
 import recloom
 from recloom.data.batch import SequenceBatch
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.data.module import SequenceData, TrainingBatches
 from recloom.data.windows import past_and_future
 from recloom.environment import environment
@@ -137,7 +137,7 @@ def main() -> None:
     }  # fmt: skip
     print(json.dumps(found, indent=1))
     if arguments.out:
-        write_atomically(arguments.out, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
+        write_text_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from training import python
 from recloom import methods
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.data.module import SequenceData, TrainingBatches
 from recloom.environment import environment
 from recloom.methods.mminforec import MMInfoRec
@@ -173,7 +173,7 @@ def main() -> None:
     }  # fmt: skip
     print(json.dumps(report, indent=1))
     if arguments.out:
-        write_atomically(arguments.out, lambda file: file.write_text(json.dumps(report, indent=1) + "\n"))
+        write_text_atomically(arguments.out, json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from training import train
 
 import recloom
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.environment import environment
 
 TUNED = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
@@ -60,7 +60,7 @@ def main() -> None:
             }
             print(precision, found[precision], flush=True)
     if arguments.out:
-        write_atomically(arguments.out, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
+        write_text_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

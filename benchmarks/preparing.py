@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.environment import environment
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     print(json.dumps(found))
     if arguments.out:
         text = json.dumps({**environment(), **found}, indent=1) + "\n"
-        write_atomically(arguments.out, lambda file: file.write_text(text))
+        write_text_atomically(arguments.out, text)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import polars as pl
 from training import python
 
 from recloom.data.batch import gather
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.environment import environment
 from recloom.reproduce import read_data
 
@@ -81,7 +81,7 @@ def main() -> None:
         found["times_faster_than_recbole"] = round(line["items"] / min(ours) / peer["items_per_second"], 1)
     print(json.dumps(found, indent=1))
     if arguments.out:
-        write_atomically(arguments.out, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
+        write_text_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.environment import environment
 
 TRAIN = """
@@ -92,7 +92,7 @@ def main() -> None:
         }
         print("wall seconds to validation NDCG@10", found["wall_seconds_to"])
     if arguments.out:
-        write_atomically(arguments.out, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
+        write_text_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
 
 def import_seconds() -> float:

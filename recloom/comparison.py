@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ import polars as pl
 from recloom import methods as catalogue
 from recloom.data.dataset import Dataset
 from recloom.errors import InputError
-from recloom.evaluation import Evaluation, Evaluator, bootstrap, compare_paired, get_protocol
+from recloom.evaluation import Evaluation, Evaluator, bootstrap, compare_paired, cut_offs, get_protocol
 from recloom.leaderboard import Comparison, command_line
 from recloom.run import Run
 from recloom.run_training import train
@@ -30,11 +30,11 @@ def fitting(data: Dataset) -> list[str]:
 
 def compare(
     data: Dataset | str | Path,
-    methods: Sequence[str] | Literal["all"],
+    methods: Sequence[str] | str,
     *,
     seeds: int = 3,
     protocol: str = "full-mask",
-    k: Sequence[int] = (5, 10, 20),
+    k: int | Sequence[int] = (5, 10, 20),
     metric: str | None = None,
     baseline: str | Sequence[str] | None = None,
     numbers: Mapping[str, Mapping[str, Any]] | None = None,
@@ -49,8 +49,8 @@ def compare(
     """Train methods with several seeds and compare them on the test part.
 
     Args:
-        methods: names from `recloom.methods.METHODS`, or "all" that the data allow. Methods that only count are built
-            once.
+        methods: names from `recloom.methods.METHODS`, one or several, or "all" that the data allow. Methods that only
+            count are built once.
         seeds: seeds 1..n of every method that trains. A method that fails with one, such as for diverging, is left out
             and told in `failed`; the others go on.
         metric: sorts the table and is tested; any metric that is a mean over users. NDCG@10 if None, or at the largest
@@ -69,6 +69,8 @@ def compare(
             has failed.
     """
     data = data if isinstance(data, Dataset) else Dataset.load(Path(data))
+    out, tables = (None if place is None else Path(place).expanduser() for place in (out, tables))
+    k, methods = cut_offs(k), [methods] if isinstance(methods, str) and methods != "all" else methods
     if methods != "all" and "all" in methods:
         raise InputError("methods: 'all' stands alone, as it takes in every method that the data allow")
     names = fitting(data) if methods == "all" else list(dict.fromkeys(methods))
@@ -86,7 +88,7 @@ def compare(
         raise InputError(
             f"metric={metric!r} cannot be compared under {protocol} with these data; choose one of {', '.join(offered)}"
         )
-    if tables is not None and Path(tables).is_file():
+    if tables is not None and tables.is_file():
         raise InputError(f"{tables} is a file; give a folder for leaderboard.json and leaderboard.md")
     Evaluator(data, protocol=protocol, k=k)  # says what it cannot rank
     command = command_line(
@@ -132,12 +134,12 @@ def compare(
             found[label], recipes[label] = evaluations, _recipe(runs)
             facts[label] = _summary(evaluations) | _facts(runs)
             if tables is not None:
-                compared().write(Path(tables))
+                compared().write(tables)
     if not facts:
         raise InputError(f"nothing could be compared; {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
     comparison = compared()
     if failed and tables is not None:
-        comparison.write(Path(tables))
+        comparison.write(tables)
     return comparison
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.evaluation import Evaluation
 
 
@@ -116,8 +116,8 @@ class Comparison:
     def write(self, folder: Path) -> None:
         """Both forms as `leaderboard.json` and `leaderboard.md`."""
         text = json.dumps(self.to_dict(), indent=1)
-        write_atomically(folder / "leaderboard.json", lambda file: file.write_text(text + "\n"))
-        write_atomically(folder / "leaderboard.md", lambda file: file.write_text(self.markdown()))
+        write_text_atomically(folder / "leaderboard.json", text + "\n")
+        write_text_atomically(folder / "leaderboard.md", self.markdown())
 
 
 def shown_metrics(columns: Sequence[str], metric: str) -> list[str]:

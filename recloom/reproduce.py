@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recloom import methods
 from recloom.data.dataset import Dataset, prepare
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.environment import code_version, hardware, versions
 from recloom.errors import InputError
 from recloom.evaluation import Evaluator, given_candidates
@@ -249,7 +249,7 @@ def _opened(file: Path, recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "seeds": {},
     }
     if file.exists():
-        before = json.loads(file.read_text())
+        before = json.loads(file.read_text(encoding="utf-8"))
         if _same(before, result, recipe):
             result["seeds"] = before["seeds"]
             if any(before.get(key) != result[key] for key in ("published", "variant", "variants", "remark")):
@@ -287,4 +287,4 @@ def _agree(there: dict[str, Any], here: dict[str, Any]) -> bool:
 
 
 def _write(file: Path, result: dict[str, Any]) -> None:
-    write_atomically(file, lambda temporary: temporary.write_text(json.dumps(result, indent=2) + "\n"))
+    write_text_atomically(file, json.dumps(result, indent=2) + "\n")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.errors import InputError
 
 PAGES = ("README.md", "variants.md", "lists.md")
@@ -69,7 +68,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 def _read(file: Path) -> Any:
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(
             f"{file} is no JSON: {error}; mend it or move it away, as the tables are of all results"
@@ -80,7 +79,7 @@ def check_folder(folder: Path) -> None:
     """An `InputError` where the tables cannot be written: a page of others is in the way, or a result is damaged."""
     for name in PAGES:
         page = folder / name
-        if page.exists() and GENERATED not in page.read_text(errors="replace"):
+        if page.exists() and GENERATED not in page.read_text(encoding="utf-8", errors="replace"):
             raise InputError(f"{page} was not written by recloom and would be replaced; choose another folder with -o")
     read_results(folder)
 
@@ -101,7 +100,7 @@ def write_tables(folder: Path) -> None:
         table_of_lists(results),
     )
     for name, text in zip(PAGES, texts, strict=True):
-        write_atomically(folder / name, partial(Path.write_text, data=text))
+        write_text_atomically(folder / name, text)
 
 
 def _links(folder: Path, pattern: str, title: str) -> str:
@@ -109,7 +108,7 @@ def _links(folder: Path, pattern: str, title: str) -> str:
     links = []
     for file in sorted(folder.glob(pattern)):
         remark = file.with_name("remark.txt")
-        text = f": {remark.read_text().strip()}" if remark.exists() else ""
+        text = ": " + remark.read_text(encoding="utf-8").strip() if remark.exists() else ""
         links.append(f"- [{file.parent.name}]({file.relative_to(folder).as_posix()}){text}")
     return "\n".join(["", f"## {title}", "", *links, ""]) if links else ""
 

@@ -18,6 +18,7 @@ from recloom import methods
 from recloom.data.catalog import Catalog
 from recloom.data.dataset import Dataset
 from recloom.data.files import folder_atomically
+from recloom.data.sequences import places_of
 from recloom.errors import InputError
 from recloom.evaluation import Evaluation
 from recloom.recommend import Histories, Recommendations, Recommender
@@ -120,7 +121,7 @@ class Run:
     def evaluate(
         self,
         protocol: str = "full-mask",
-        k: Sequence[int] = (5, 10, 20),
+        k: int | Sequence[int] = (5, 10, 20),
         part: str = "test",
         data: Dataset | str | Path | None = None,
         *,
@@ -159,15 +160,14 @@ class Run:
         """The whole histories of users of the run's data, by id; of all of them if None."""
         data = self.data()
         offsets, items = data.sequences.offsets, data.sequences.items
-        if isinstance(users, (str, bytes)):
+        if users is not None and (isinstance(users, (str, bytes)) or not isinstance(users, Iterable)):
             raise InputError(f"users is one {type(users).__name__}; give a list of ids, such as [{users!r}]")
         if users is None:
             return Histories(data.user_ids, items, offsets, numbers=np.arange(data.n_users))
         rows = np.array([data.user_index(user) for user in users], dtype=np.int64)
         start, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
         ends = np.concatenate([[0], np.cumsum(lengths)])
-        at = np.arange(ends[-1]) + np.repeat(start - ends[:-1], lengths)
-        return Histories(data.user_ids[rows], items[at], ends, numbers=rows)
+        return Histories(data.user_ids[rows], items[places_of(start, lengths)], ends, numbers=rows)
 
     def similar(self, item: Any, k: int = 10) -> pl.DataFrame:
         """The items nearest to one item."""
@@ -233,5 +233,5 @@ def load(folder: str | Path, data: Dataset | None = None, device: str = "cpu") -
 
 def _write(folder: Path, method: Method, catalog: Catalog, recipe: dict[str, Any]) -> None:
     catalog.save(folder)
-    (folder / "recipe.toml").write_text(tomli_w.dumps(recipe))
+    (folder / "recipe.toml").write_text(tomli_w.dumps(recipe), encoding="utf-8")
     save_weights(method, folder / WEIGHTS)

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from recloom.data.catalog import Catalog
-from recloom.data.files import others_in, write_atomically
+from recloom.data.files import others_in, write_text_atomically
 from recloom.environment import environment
 from recloom.errors import InputError
 from recloom.run_recipe import read_recipe, require_same
@@ -42,7 +42,7 @@ def begun(path: Path, recipe: dict[str, Any], catalog: Catalog) -> Iterator[None
     if not begins:
         require_same(path, recipe)
     recipe["environment"] = environment(None if begins else read_recipe(path).get("environment"))
-    write_atomically(path / "recipe.toml", lambda file: file.write_text(tomli_w.dumps(recipe)))
+    write_text_atomically(path / "recipe.toml", tomli_w.dumps(recipe))
     catalog.save(path)
     try:
         yield

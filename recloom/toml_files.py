@@ -12,7 +12,7 @@ from recloom.errors import InputError
 def read_toml(file: Path) -> dict[str, Any]:
     """The content of a file; an `InputError` names it where it is not there, no text or no TOML."""
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{file}: recipe not readable: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

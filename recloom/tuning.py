@@ -17,7 +17,7 @@ import tomli_w
 
 from recloom import methods
 from recloom.data.dataset import Dataset
-from recloom.data.files import write_atomically
+from recloom.data.files import write_text_atomically
 from recloom.errors import InputError
 from recloom.run_recipe import numbers_to_write, unlike
 from recloom.run_training import train
@@ -223,7 +223,7 @@ def _read(file: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The trials of an earlier call, which must have been the same search."""
     if not file.exists():
         return []
-    before = json.loads(file.read_text())
+    before = json.loads(file.read_text(encoding="utf-8"))
     for key, wanted in head.items():
         if before.get(key) != wanted:
             raise InputError(
@@ -249,13 +249,13 @@ def _tuning(head: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> Tunin
 def _write(folder: Path, head: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:
     """All trials for a machine and for people, and the best as a recipe."""
     text = json.dumps({**head, "trials": list(done)}, indent=1) + "\n"
-    write_atomically(folder / TRIALS, lambda file: file.write_text(text))
+    write_text_atomically(folder / TRIALS, text)
     if not done:
         return
     tuning = _tuning(head, done)
     recipe = {"method": tuning.method, "numbers": numbers_to_write(tuning.method, tuning.best)}
-    write_atomically(folder / "trials.md", lambda file: file.write_text(tuning.markdown()))
-    write_atomically(folder / BEST, lambda file: file.write_text(tomli_w.dumps(recipe)))
+    write_text_atomically(folder / "trials.md", tuning.markdown())
+    write_text_atomically(folder / BEST, tomli_w.dumps(recipe))
 
 
 def _line(trial: Mapping[str, Any]) -> str:

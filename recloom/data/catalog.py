@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recloom.data.files import write_atomically
+from recloom.data.files import write_atomically, write_text_atomically
 from recloom.data.stored import column_to_ids, read_json, read_parquet
 from recloom.data.vocabulary import Vocabulary
 from recloom.errors import InputError
@@ -189,7 +189,7 @@ class Catalog:
         }
         write_atomically(Path(folder) / "catalog.parquet", lambda file: table.write_parquet(file))
         text = json.dumps(facts, ensure_ascii=False, indent=1)
-        write_atomically(Path(folder) / "catalog.json", lambda file: file.write_text(text, encoding="utf-8"))
+        write_text_atomically(Path(folder) / "catalog.json", text)
 
     @classmethod
     def load(cls, folder: str | Path) -> Catalog:

@@ -129,7 +129,13 @@ def canonical_ids(column: pl.Series, what: str) -> tuple[pl.Series, str]:
         column = pl.Series(column.name, [None if x is None else str(x) for x in column.to_list()], dtype=pl.String)
     elif dtype.is_float() or (isinstance(dtype, pl.Decimal) and dtype.scale):
         floats = column.cast(pl.Float64)
-        broken = floats.filter(((floats != floats.floor()) | (floats.abs() >= 2**63)).fill_null(False))
+        large = floats.filter((floats.abs() >= (2**24 if dtype == pl.Float32 else 2**53)).fill_null(False))
+        if len(large):
+            raise InputError(
+                f"column {column.name!r} holds the {what} id {large[0]:.0f} as {dtype}, where neighbouring ids become "
+                "one; read the column as integers (in pandas `Int64`, which holds missing values too) or as text"
+            )
+        broken = floats.filter((floats != floats.floor()).fill_null(False))
         if len(broken):
             raise InputError(
                 f"column {column.name!r} holds {broken[0]!r}, which is no {what} id; ids are integers or text. "

@@ -18,7 +18,7 @@ from recloom.data.catalog import Catalog
 from recloom.data.files import folder_atomically
 from recloom.data.items_table import build_catalog, read_items
 from recloom.data.log import read_log
-from recloom.data.sequences import Sequences, Split, by_time, cut_at, leave_one_out
+from recloom.data.sequences import Sequences, Split, by_time, cut_at, leave_one_out, places_of
 from recloom.data.stored import DATA, column_to_ids, free_for_data, read_array, read_json, read_parquet
 from recloom.data.vocabulary import Vocabulary
 from recloom.errors import InputError
@@ -120,7 +120,7 @@ class Dataset:
             "median_length": float(np.median(lengths)),
             "min_length": int(lengths.min()),
             "max_length": int(lengths.max()),
-            "sparsity": 1 - len(items) / (self.n_users * self.n_items),
+            "sparsity": 1 - (len(items) - self._repeats["actions"]) / (self.n_users * self.n_items),
             "ties": self.report.get("ties", 0),
             "tie_rule": self.report.get("tie_rule", ""),
             "repeats": self._repeats,
@@ -245,9 +245,7 @@ def _assembled(
 ) -> Dataset:
     """A data set whose catalog counts the training part of its split."""
     held_out = sequences.offsets[1:] - split.train_stop
-    users = np.repeat(np.arange(len(sequences)), held_out)
-    within = np.arange(len(users)) - np.repeat(np.cumsum(held_out) - held_out, held_out)
-    held_items = sequences.items[split.train_stop[users] + within]
+    held_items = sequences.items[places_of(split.train_stop, held_out)]
     train_counts = catalog.all_counts - np.bincount(held_items, minlength=catalog.n_rows)
     counted = Catalog(
         catalog.item_ids,

@@ -27,6 +27,11 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text_atomically(file: Path, text: str) -> None:
+    """A whole text in UTF-8, or what was there before."""
+    write_atomically(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def others_in(folder: Path, own: Iterable[str]) -> list[str]:
     """The names in a folder that match none of its `own` (names or patterns); none where there is no folder."""
     patterns = tuple(own)

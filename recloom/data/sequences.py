@@ -201,3 +201,9 @@ def _part(begin: Int, stop: Int, target_stop: Int) -> Part:
     """The users with something before `stop` and something after."""
     users = np.flatnonzero((stop > begin) & (target_stop > stop))
     return Part(users, begin[users], stop[users], target_stop[users])
+
+
+def places_of(start: NDArray[np.int64] | int, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Slices of `lengths` from `start` on, as places one slice after the other: [3, 7] and [2, 3] -> 3 4 7 8 9."""
+    ends = np.cumsum(lengths)
+    return np.arange(int(lengths.sum())) + np.repeat(start - ends + lengths, lengths)

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recloom.data.sequences import Sequences
+from recloom.data.sequences import Sequences, places_of
 from recloom.errors import InputError
 
 Int = NDArray[np.int64]
@@ -77,8 +77,7 @@ def prefixes(sequences: Sequences, train_stop: Int, length: int, latest: int | N
         begin = np.maximum(begin, train_stop - latest)
     counts = np.maximum(train_stop - begin - 1, 0)
     users = np.repeat(np.arange(len(begin)), counts)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    target = begin[users] + 1 + within
+    target = places_of(begin + 1, counts)
     return Windows(users, np.maximum(begin[users], target - length), target + 1, target)
 
 
@@ -96,7 +95,7 @@ def sliding(sequences: Sequences, train_stop: Int, length: int, step: int | None
     targets = train_stop - begin - 1
     counts = np.where(targets >= 1, 1 + np.maximum(0, -(-(targets - length) // step)), 0)
     users = np.repeat(np.arange(len(begin)), counts)
-    back = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    back = places_of(0, counts)
     stop = train_stop[users] - back * step
     start = np.maximum(begin[users], stop - 1 - length)
     earliest = back == counts[users] - 1
@@ -111,8 +110,7 @@ def past_and_future(sequences: Sequences, train_stop: Int, length: int) -> Windo
     begin = sequences.offsets[:-1]
     counts = np.maximum(train_stop - begin - 1, 0)
     users = np.repeat(np.arange(len(begin)), counts)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    cut = begin[users] + 1 + within
+    cut = places_of(begin + 1, counts)
     return Windows(users, np.maximum(begin[users], cut - length), np.minimum(train_stop[users], cut + length), cut)
 
 

@@ -2,7 +2,7 @@
 
 from recloom.evaluation.candidates import check_candidates, given_candidates, sampled_candidates
 from recloom.evaluation.intervals import bootstrap
-from recloom.evaluation.metrics import coverage, hit_rate, mean_popularity, mrr, ndcg, novelty, recall
+from recloom.evaluation.metrics import coverage, cut_offs, hit_rate, mean_popularity, mrr, ndcg, novelty, recall
 from recloom.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from recloom.evaluation.ranks import Evaluator
 from recloom.evaluation.report import Evaluation
@@ -18,6 +18,7 @@ __all__ = [
     "check_candidates",
     "compare_paired",
     "coverage",
+    "cut_offs",
     "get_protocol",
     "given_candidates",
     "hit_rate",

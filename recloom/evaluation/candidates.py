@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from recloom.data.sequences import places_of
 from recloom.errors import InputError
 from recloom.evaluation.protocols import Protocol, get_protocol
 
@@ -48,6 +49,8 @@ def sampled_candidates(data: Dataset, part: str, protocol: str | Protocol, seed:
     protocol = get_protocol(protocol)
     if not protocol.sampled:
         raise InputError(f"protocol '{protocol.name}' ranks all items; it has no sampled candidates")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"seed={seed!r} must be a whole number, at least 0")
     asked = get_part(data, part)
     draw = np.random.default_rng((seed, part == "test", protocol.candidates == "popularity", protocol.negatives))
     n_items = data.catalog.n_items
@@ -113,8 +116,7 @@ def _marks(data: Dataset, users: NDArray[np.int64], counts: NDArray[np.int64]) -
     """`(users, n_items + 1)`: 0 where an item may be drawn, -1 where it may not."""
     offsets = data.sequences.offsets
     lengths = offsets[users + 1] - offsets[users]
-    first = np.cumsum(lengths) - lengths
-    places = np.arange(int(lengths.sum())) + np.repeat(offsets[users] - first, lengths)
+    places = places_of(offsets[users], lengths)
     mark = np.zeros((len(users), len(counts)), dtype=np.int16)
     mark[:, counts == 0] = -1
     mark[np.repeat(np.arange(len(users)), lengths), data.sequences.items[places]] = -1

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from recloom.data.sequences import places_of
+from recloom.errors import InputError
 
 Floats = NDArray[np.float64]
 
 LIST_CELLS = 1 << 22
 PAIRS_AT_ONCE = 1 << 20
 """Entries of lists compared with targets at one time."""
+
+
+def cut_offs(k: int | Sequence[int]) -> tuple[int, ...]:
+    """Cut-offs, ascending, of one or several.
+
+    Raises:
+        InputError: none, or one that is no whole number from 1 on.
+    """
+    given = list(k) if isinstance(k, Iterable) else [k]
+    if not given or not all(isinstance(cut, (int, np.integer)) and cut >= 1 for cut in given):
+        raise InputError(f"k={k!r} must be whole numbers from 1 on, such as (5, 10, 20)")
+    return tuple(sorted({int(cut) for cut in given}))
 
 
 def hit_rate(ranks: NDArray[np.int64], k: int) -> Floats:
@@ -128,9 +145,8 @@ def list_distance(lists: NDArray[np.int32], offsets: NDArray[np.int64], values: 
 def _keys(items: NDArray[np.int64], offsets: NDArray[np.int64], values: NDArray[np.int32]) -> NDArray[np.int64]:
     """One number for each attribute of each of the items: its place and the attribute."""
     counts = offsets[items + 1] - offsets[items]
-    begin = np.cumsum(counts) - counts
-    at = np.arange(counts.sum()) + np.repeat(offsets[items] - begin, counts)
-    return np.repeat(np.arange(len(items)), counts) * (int(values.max(initial=0)) + 1) + values[at]
+    found = values[places_of(offsets[items], counts)]
+    return np.repeat(np.arange(len(items)), counts) * (int(values.max(initial=0)) + 1) + found
 
 
 def _mean_of_items(lists: NDArray[np.int32], value: Floats) -> Floats:

@@ -7,6 +7,7 @@ target is one comparison in place and one sum.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recloom.data.sequences import places_of
 from recloom.errors import InputError
 from recloom.evaluation.candidates import check_candidates, get_part, sampled_candidates
-from recloom.evaluation.metrics import recall
+from recloom.evaluation.metrics import cut_offs, recall
 from recloom.evaluation.protocols import Protocol, get_protocol
 from recloom.evaluation.report import Evaluation
 from recloom.evaluation.top import FOLDS, top_items
@@ -57,7 +59,7 @@ class Evaluator:
         data: Dataset,
         part: str = "test",
         protocol: str | Protocol = "full-mask",
-        k: Sequence[int] = (5, 10, 20),
+        k: int | Sequence[int] = (5, 10, 20),
         exact: bool = True,
         lists: bool = True,
         seed: int = 0,
@@ -67,12 +69,11 @@ class Evaluator:
         self.data, self.part, self.protocol = data, part, get_protocol(protocol)
         self.seed = seed if self.protocol.sampled and candidates is None else None
         self._asked = get_part(data, part)
-        self.k = tuple(sorted({int(cut) for cut in k}))
-        if not self.k or self.k[0] < 1:
-            raise InputError(f"k={tuple(k)} must be whole numbers from 1 on, such as (5, 10, 20)")
+        self.k = cut_offs(k)
         self.exact, self.lists = exact or self.protocol.sampled, lists and not self.protocol.sampled
         self.n_items, self.device = int(data.catalog.n_items), torch.device(device)
         self.candidates = self._candidates(candidates, seed)
+        self._given = None if candidates is None else hashlib.blake2b(candidates.tobytes(), digest_size=8).hexdigest()
         self._targets = np.asarray(data.sequences.items[self._asked.stop], dtype=np.int64)
         self._width = -(-self.n_items // FOLDS) * FOLDS  # columns behind the last item never compete
         self._cells = CELLS.get(self.device.type, CELLS_ELSEWHERE)
@@ -195,6 +196,7 @@ class Evaluator:
             item_counts=counts,
             recalls=self._recalls(lists),
             seed=self.seed,
+            candidates=self._given,
             split_options=dict(self.data.split.options),
             attributes=(catalog.attribute_offsets, catalog.attribute_values) if catalog.n_attributes else None,
         )
@@ -276,18 +278,15 @@ class Evaluator:
     def _history(self, rows: NDArray[np.int64]) -> Tensor:
         """Flat places, in a block of scores, of all items of the users' whole inputs."""
         start, lengths = self._asked.start[rows], self._asked.stop[rows] - self._asked.start[rows]
-        before = np.cumsum(lengths) - lengths
-        inputs = np.repeat(start - before, lengths) + np.arange(int(lengths.sum()))
         row = np.repeat(np.arange(len(rows)) * self._width - 1, lengths)
-        return torch.from_numpy(row + self.data.sequences.items[inputs]).to(self.device)
+        return torch.from_numpy(row + self.data.sequences.items[places_of(start, lengths)]).to(self.device)
 
     def _recalls(self, lists: NDArray[np.int32] | None) -> dict[int, NDArray[np.float64]] | None:
         many = self._asked.target_stop - self._asked.stop
         if lists is None or not (many > 1).any():
             return None
         rows = np.repeat(np.arange(len(many)), many)
-        places = np.arange(int(many.sum())) + np.repeat(self._asked.stop - (np.cumsum(many) - many), many)
-        targets = np.asarray(self.data.sequences.items[places], dtype=np.int64)
+        targets = np.asarray(self.data.sequences.items[places_of(self._asked.stop, many)], dtype=np.int64)
         return recall(lists, rows, targets, self.k)
 
     def _check(self, values: Tensor, what: str) -> None:

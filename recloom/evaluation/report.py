@@ -43,6 +43,7 @@ class Evaluation:
         recalls: Recall@k of every user, only where some user has several targets. It is read from the lists,
             so equal scores at the cut are in no particular order there.
         seed: of the sampled candidates; None where nothing is sampled, or the candidates were given.
+        candidates: a hash of those that were given.
         split_options: what the split was made with.
         insert_noise: random items inserted into each history that was read, for each of its own.
         attributes: offsets and values of the items' attributes, as in `Catalog`; None where they have none.
@@ -63,6 +64,7 @@ class Evaluation:
     item_counts: NDArray[np.int64]
     recalls: Mapping[int, Floats] | None = None
     seed: int | None = None
+    candidates: str | None = None
     split_options: Mapping[str, Any] = field(default_factory=dict)
     insert_noise: float = 0.0
     attributes: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None
@@ -244,8 +246,8 @@ def _groups(by: NDArray[np.int64], groups: int | Sequence[int]) -> tuple[list[st
         bounds = [(int(by[number == j].min()), int(by[number == j].max())) for j in range(number.max() + 1)]
         return [f"{low}-{high}" if low < high else f"{low}" for low, high in bounds], number
     edges = np.asarray(groups)
-    if not len(edges) or (np.diff(edges) <= 0).any():
-        raise InputError(f"groups={list(groups)}: edges must be given and rise")
+    if edges.ndim != 1 or not len(edges) or (np.diff(edges) <= 0).any():
+        raise InputError(f"groups={groups!r}: give how many groups there are, or a list of edges that rise")
     inner = [f"{low}-{high - 1}" if low < high - 1 else f"{low}" for low, high in pairwise(edges)]
     return [f"<{edges[0]}", *inner, f"{edges[-1]}+"], np.searchsorted(edges, by, side="right")
 

@@ -83,7 +83,7 @@ def compare_paired(
     runs = {name: [runs] if isinstance(runs, Evaluation) else list(runs) for name, runs in evaluations.items()}
     if len(runs) < 2 or not all(runs.values()):
         raise InputError(f"a comparison needs evaluations of at least two methods, found {list(runs)}")
-    against = [baseline] if isinstance(baseline, str) else list(baseline or runs)
+    against = [baseline] if isinstance(baseline, str) else list(dict.fromkeys(baseline or runs))
     for name in against:
         if name not in runs:
             raise InputError(f"baseline={name!r} was not evaluated; choose one of {', '.join(runs)}")
@@ -123,7 +123,7 @@ def _check_alike(runs: Mapping[str, Sequence[Evaluation]]) -> None:
     first_name, (first, *_) = next(iter(runs.items()))
     for name, some in runs.items():
         for run in some:
-            for what in ("protocol", "split", "part", "seed"):
+            for what in ("protocol", "split", "part", "seed", "candidates"):
                 mine, other = getattr(run, what), getattr(first, what)
                 if mine != other:
                     raise InputError(f"{first_name} and {name} cannot be compared: {what} {other!r} and {mine!r}")

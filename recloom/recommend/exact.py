@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recloom.data.batch import SequenceBatch, gather, latest
+from recloom.data.sequences import places_of
 from recloom.evaluation.top import FOLDS
 from recloom.recommend.histories import Histories
 from recloom.recommend.restrictions import Restrictions
@@ -126,9 +127,7 @@ class ExactSearch:
             columns = self._columns(self.asked.items[start[0] : stop[0]])
             return columns[columns >= 0]
         lengths = stop - start
-        total = np.cumsum(lengths)
-        at = np.arange(total[-1]) + np.repeat(start - total + lengths, lengths)
-        columns = self._columns(self.asked.items[at])
+        columns = self._columns(self.asked.items[places_of(start, lengths)])
         flat = np.repeat(np.arange(len(rows)) * self.padded, lengths) + columns
         return flat if self.place is None else flat[columns >= 0]
 

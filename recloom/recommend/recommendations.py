@@ -78,8 +78,9 @@ class Labels:
 
     @cached_property
     def titles(self) -> pl.Series:
-        indices = range(1, self.catalog.n_items + 1)
-        return pl.Series("title", [self.catalog.title(index) for index in indices], dtype=pl.String)
+        ids, titles = self.catalog.item_ids.tolist(), self.catalog.titles
+        found = ids if titles is None else [i if t is None else t for i, t in zip(ids, titles, strict=True)]
+        return pl.Series("title", list(map(str, found)), dtype=pl.String)
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,7 +112,7 @@ class Recommender:
         Histories may also be any iterable, such as a generator; it is read part by part, so that memory does not
         grow with the number of users. The file appears when it is complete.
         """
-        k, file = _positive(k), Path(path)
+        k, file = _positive(k), Path(path).expanduser()
         if file.is_dir():
             raise InputError(f"{file} is a folder; name a file, such as {file / 'recommendations.parquet'}")
         limits = self._limits(allow, deny, cold)

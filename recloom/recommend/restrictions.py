@@ -75,7 +75,7 @@ def read_restrictions(allow: Ids, deny: Ids, catalog: Catalog) -> Restrictions:
 
 def _read(name: str, ids: Ids, catalog: Catalog) -> tuple[NDArray[np.int64] | None, dict[Any, NDArray[np.int64]], int]:
     """Item indices for everybody (None without a list), item indices by user, ids not known."""
-    if ids is None:
+    if ids is None or (isinstance(ids, Mapping) and not ids):
         return None, {}, 0
     by_user = isinstance(ids, Mapping)
     lists = [_ids(name, row) for row in (ids.values() if isinstance(ids, Mapping) else [ids])]

@@ -29,7 +29,7 @@ def evaluate(
     data: Dataset,
     part: str = "test",
     protocol: str = "full-mask",
-    k: Sequence[int] = (5, 10, 20),
+    k: int | Sequence[int] = (5, 10, 20),
     *,
     exact: bool = True,
     lists: bool = True,
@@ -44,7 +44,7 @@ def evaluate(
     Args:
         part: "valid" or "test".
         protocol: a name from `recloom.evaluation.PROTOCOLS`.
-        k: the cut-offs.
+        k: the cut-offs, one or several.
         exact: every target's exact rank (MRR, per-user ranks); else ranks are capped behind the largest k.
         lists: keep each user's top items (coverage, novelty).
         seed: of the sampled candidates.
