@@ -36,6 +36,11 @@ def check_columns(source: Source, wanted: dict[str, str | None]) -> None:
     """
     existing = source.columns
     used = [column for column in wanted.values() if column is not None]
+    nameless = next((option for option, column in wanted.items() if not isinstance(column, (str, type(None)))), None)
+    if nameless is not None:
+        raise InputError(
+            f"{nameless}={wanted[nameless]!r} is no name of a column; give the columns names of text, such as 'user_id'"
+        )
     double = next((column for column in used if used.count(column) > 1), None)
     if double is not None:
         options = " and ".join(option for option, column in wanted.items() if column == double)

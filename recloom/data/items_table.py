@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recloom.data.catalog import Catalog
 from recloom.data.columns import canonical_ids, check_columns
-from recloom.data.sources import collect, open_source
+from recloom.data.sources import check_lines, collect, open_source
 from recloom.data.stored import column_to_ids
 from recloom.data.vocabulary import Vocabulary
 from recloom.errors import InputError
@@ -69,12 +69,16 @@ def read_items(
     table, _ = collect(opened.frame.select(wanted), opened.name)
     if not table.height:
         raise InputError(f"{opened.name} has no rows")
+    if opened.text:
+        check_lines(table, [item], opened)
     ids, _ = canonical_ids(table[item], "item")
     report = {"rows_read": table.height, "nulls_dropped": ids.null_count(), "attribute_columns": chosen, "title": title}
     if ids.null_count():
         table, ids = table.filter(ids.is_not_null()), ids.drop_nulls()
     pairs = [_values(table[name].rename(name), f"{name}=" if len(chosen) > 1 else "") for name in chosen]
     found = pl.concat(pairs).unique() if pairs else pl.DataFrame(schema={"row": pl.UInt32, "attribute": pl.String})
+    if title and (table[title].dtype.is_nested() or table[title].dtype in (pl.Binary, pl.Object)):
+        raise InputError(f"items: column {title!r} holds {table[title].dtype}; a title is one text (--title COLUMN)")
     titles = table[title].cast(pl.String) if title else None
     return ItemsTable(ids, titles, found, report)
 

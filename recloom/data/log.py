@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recloom.data.columns import Ids, check_columns, is_null, read_ids
 from recloom.data.filters import ITEM, TIME, USER, Rows, drop_nulls, filtered, filtered_in_engine
-from recloom.data.sources import Source, collect, open_source
+from recloom.data.sources import Source, check_lines, collect, open_source
 from recloom.data.times import Place, read_times
 from recloom.errors import InputError
 
@@ -98,6 +98,8 @@ def _read_rows(
     if not opened.in_engine:
         table, mixed = collect(frame, opened.name)
         frame = nw.from_native(table)
+    if opened.text:
+        check_lines(table, [USER, ITEM], opened)
     kept = drop_nulls(frame, names, opened.name, report)
     if isinstance(kept, nw.LazyFrame):
         kept = filtered_in_engine(kept, names, options, drop_duplicates, report)

@@ -84,11 +84,15 @@ def open_source(source: Any, what: str) -> Source:
         return _open_files(os.path.expanduser(os.fspath(source)))
     try:
         frame = nw.from_native(source)
+        if isinstance(frame, (nw.DataFrame, nw.LazyFrame)):
+            frame.collect_schema()
     except TypeError as error:
         raise InputError(
             f"{what}: a {type(source).__name__} is no table; give a path, or a pandas, Polars, Arrow, DuckDB or Spark "
             "frame"
         ) from error
+    except narwhals.exceptions.DuplicateError as error:
+        raise InputError(f"{what}: {' '.join(str(error).split())}; give every column its own name") from error
     if not isinstance(frame, (nw.DataFrame, nw.LazyFrame)):
         raise InputError(f"{what}: one column ({type(source).__name__}) is no table; give a frame")
     kind = frame.implementation
@@ -108,6 +112,23 @@ def collect(frame: Frame, name: str) -> tuple[pl.DataFrame, list[str]]:
         return _plain(frame)
     except (OSError, pl.exceptions.PolarsError, narwhals.exceptions.NarwhalsError) as error:
         raise InputError(f"{name} cannot be read: {_first_line(error)}") from error
+
+
+def check_lines(table: pl.DataFrame, columns: list[str], source: Source) -> None:
+    """Refuse ids that run over a line break, as a quote that is not closed makes them, with all rows up to the next.
+
+    Args:
+        table: what was read of the source, row by row.
+        columns: those of ids.
+    """
+    for column in columns:
+        broken = table[column].str.contains("\n", literal=True).fill_null(False).arg_max()
+        if broken is not None and "\n" in (table[column][broken] or ""):
+            begin = table[column][broken].splitlines()[0]
+            raise InputError(
+                f"{source.place(broken)}: the value that begins with {begin!r} does not end on its line: a quote there "
+                "is not closed. Write a value that holds quotes in quotes, and its own quotes twice"
+            )
 
 
 def _plain(frame: nw.DataFrame[Any]) -> tuple[pl.DataFrame, list[str]]:
@@ -156,8 +177,25 @@ def _open_files(path: str) -> Source:
         lazy = _scan(files)
         lazy.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
+        _same_columns(files)
         raise InputError(f"{path} cannot be read as {kind[:1].upper() + kind[1:]}: {_first_line(error)}") from error
     return Source(nw.from_native(lazy), path, ordered=True, text=kind != "parquet", files=tuple(files))
+
+
+def _same_columns(files: list[Path]) -> None:
+    """An `InputError` that names the first of several files whose columns are not those of the first one."""
+    first: list[str] | None = None
+    for file in files:
+        try:
+            found = _scan([file]).collect_schema().names()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise InputError(f"{file} cannot be read: {_first_line(error)}") from error
+        first = first or found
+        if found != first:
+            raise InputError(
+                f"{file} has the columns {', '.join(map(repr, found))}, and {files[0]} {', '.join(map(repr, first))}; "
+                "files that are read together need the same header line"
+            )
 
 
 def _scan(files: list[Path]) -> pl.LazyFrame:
@@ -221,6 +259,8 @@ def _separator(file: Path, kind: str) -> str:
 def _first_line(error: Exception) -> str:
     """What an error says, and what to do where that is known."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if 'could not parse `"' in said:
+        return f"{said}; write a value that holds quotes in quotes, and its own quotes twice"
     if "utf-8" in said.lower() or "utf8" in said.lower():
         return f"{said}; save it as UTF-8"
     return f"{said}; some row has more values than the first one" if "more fields" in said else said

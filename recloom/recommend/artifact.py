@@ -97,6 +97,9 @@ class Artifact:
         if not is_artifact(self.path):
             raise InputError(f"{self.path} is no artifact: it has no {FACTS}; recloom export RUN -o FOLDER makes one")
         self.facts = read_json(self.path / FACTS, FORMAT, "export the run again")
+        missing = {"files", "method"} - set(self.facts)
+        if missing:
+            raise _damaged(self.path / FACTS, f"it names no {', '.join(sorted(missing))}")
         for name, sum_ in self.facts["files"].items():
             if not (self.path / name).is_file():
                 raise InputError(f"{self.path} has no {name}; copy the whole folder, or export the run again")
