@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,28 @@ from recloom.run import Run, load
 from recloom.run_folder import WEIGHTS, WORK, begun
 from recloom.run_recipe import FORMAT, numbers_to_write, require_same
 from recloom.start import chosen_stages, origin, start_from
-from recloom.training import TrainOptions, fit
+from recloom.training import Stage, TrainOptions, fit
 from recloom.training.denormals import flush_denormals
 from recloom.training.fit import is_first_process, save_weights
+
+
+def without_validation(stages: list[Stage], numbers: dict[str, Any]) -> list[Stage]:
+    """The stages, each to its last epoch, for data that hold nothing out.
+
+    Raises:
+        InputError: nobody said how many epochs, or terms of seen items, which validation fits, are asked for.
+    """
+    if "epochs" not in numbers and stages[-1].epochs:
+        raise InputError(
+            "these data hold nothing out (split 'none'), so validation cannot stop training; say epochs=N, such as the "
+            "best epoch of the same training on the same log with another split"
+        )
+    if any(stage.method.seen_items is not None for stage in stages):
+        raise InputError(
+            "these data hold nothing out (split 'none'), and the terms of seen items are fitted on validation; say "
+            "seen_items=false"
+        )
+    return [replace(stage, monitor=None) for stage in stages]
 
 
 @flush_denormals()
@@ -63,8 +83,8 @@ def train(
         numbers: arguments of the method's `build`, such as `dim=64, epochs=30`.
 
     Raises:
-        InputError: an unknown method, stage or argument, a folder that holds something else, or a start that does not
-            fit.
+        InputError: an unknown method, stage or argument, a folder that holds something else, a start that does not
+            fit, or data that hold nothing out without a number of epochs.
     """
     if not isinstance(data, (Dataset, str, Path)):
         raise InputError(f"data is a {type(data).__name__}; recloom.prepare(...) makes prepared data of a log")
@@ -94,6 +114,8 @@ def train(
     before = None if start is None else start if isinstance(start, Run) else load(start)
     first = 0 if before is None else start_from(before, method, numbers, stages, catalog)
     stages, first = chosen_stages(stages, stage, first)
+    if not len(data.split.valid):
+        stages = without_validation(stages, numbers)
     for name, value, whole in (("share", share, 1), ("corrupt", corrupt, 0)):
         if value != whole and not any(part.epochs for part in stages):
             raise InputError(

@@ -427,3 +427,21 @@ def test_users_of_other_data_are_new_unless_all_ids_are_the_same(make_cycle_log)
 def test_arguments_out_of_range_are_named(cycle, name, numbers, message):
     with pytest.raises(InputError, match=message):
         methods.build(name, cycle.catalog, **numbers)
+
+
+def test_everything_is_learnt_from_where_nothing_is_held_out(make_cycle_log, tmp_path):
+    data = recloom.prepare(make_cycle_log(n_users=40), min_user=0, min_item=0, split="none", out=tmp_path / "data")
+    data = recloom.Dataset.load(tmp_path / "data")
+    assert data.catalog.train_counts.sum() == 400 and data.describe()["test_users"] == 0
+    with pytest.raises(InputError, match="epochs=N"):
+        recloom.train("sasrec", data, progress=False, dim=8, length=8)
+    with pytest.raises(InputError, match="seen_items=false"):
+        recloom.train("loom", data, progress=False, attributes=False, **QUICK)
+    run = recloom.train("sasrec", data, progress=False, **QUICK)
+    assert run.selected is None and run.history.height == QUICK["epochs"] and "valid/NDCG@10" not in run.history.columns
+    assert run.recommend([[100, 101, 102]], k=3).frame.height == 3
+    with pytest.raises(InputError, match=r"holds nothing out.*another split"):
+        run.evaluate()
+    with pytest.raises(InputError, match="holds nothing out"):
+        recloom.compare(data, ["pop", "sasrec"], progress=False, epochs=1)
+    assert recloom.train("pop", data).recommend([[100]], k=3).frame.height == 3, "methods that count need no epochs"

@@ -18,13 +18,13 @@ from recloom.data.catalog import Catalog
 from recloom.data.files import folder_atomically
 from recloom.data.items_table import build_catalog, read_items
 from recloom.data.log import read_log
-from recloom.data.sequences import Sequences, Split, by_time, cut_at, leave_one_out, places_of
+from recloom.data.sequences import Sequences, Split, by_time, cut_at, leave_one_out, nothing_held_out, places_of
 from recloom.data.stored import DATA, column_to_ids, free_for_data, read_array, read_json, read_parquet
 from recloom.data.vocabulary import Vocabulary
 from recloom.errors import InputError
 
 FORMAT = 1
-SPLITS = ("leave-one-out", "time")
+SPLITS = ("leave-one-out", "time", "none")
 
 
 @dataclass(eq=False)
@@ -231,13 +231,15 @@ def _check(path: Path, sequences: Sequences, n_users: int, n_items: int, counts:
 
 
 def make_split(sequences: Sequences, name: str, **options: Any) -> Split:
-    """A split by name: "leave-one-out", or "time" with `valid_at` and `test_at`."""
+    """A split by name: "leave-one-out", "none", or "time" with `valid_at` and `test_at`."""
     if name not in SPLITS:
         raise InputError(f"split={name!r} is not known; choose one of {', '.join(SPLITS)}")
     unknown = set(options) - {"valid_at", "test_at"} if name == "time" else set(options)
     if unknown:
         raise InputError(f"split={name!r} does not take {', '.join(sorted(unknown))}")
-    return by_time(sequences, **options) if name == "time" else leave_one_out(sequences)
+    if name == "time":
+        return by_time(sequences, **options)
+    return leave_one_out(sequences) if name == "leave-one-out" else nothing_held_out(sequences)
 
 
 def _assembled(
@@ -287,7 +289,8 @@ def prepare(
         attributes, title: columns of the table; see `recloom.data.items_table.read_items`.
         min_user, min_item: fewest actions of a user and of an item; removed in turn until none is left.
         duplicates: "keep" or "drop" rows equal in user, item and time.
-        split: "leave-one-out", or "time": one cut for everybody, at `valid_at` and `test_at`; see `by_time`.
+        split: "leave-one-out"; "time": one cut for everybody, at `valid_at` and `test_at`, see `by_time`; or "none":
+            everything is learnt from and nothing evaluated.
         out: a folder to save the result in.
 
     Raises:

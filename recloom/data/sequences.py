@@ -81,7 +81,7 @@ class Split:
     """What is learnt from and what is held out.
 
     Args:
-        name: "leave-one-out" or "time".
+        name: "leave-one-out", "time" or "none".
         options: what was asked for, and the cuts that came of it.
         train_stop: `(n_users,)` int64; the training history of user `u` is `items[offsets[u]:train_stop[u]]`.
         valid, test: who is asked what.
@@ -117,6 +117,13 @@ def leave_one_out(sequences: Sequences) -> Split:
         Part(users, start, stop - 1, stop),
         {"fewer_than_3_actions": short},
     )
+
+
+def nothing_held_out(sequences: Sequences) -> Split:
+    """Everything is learnt from, and nothing can be evaluated: for the model that serves."""
+    nobody = sequences.offsets[:0]
+    none = Part(nobody, nobody, nobody, nobody)
+    return Split("none", {}, sequences.offsets[1:].copy(), none, none, {})
 
 
 def by_time(sequences: Sequences, *, valid_at: Any = 0.8, test_at: Any = 0.9) -> Split:

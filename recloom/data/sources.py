@@ -177,7 +177,8 @@ def _open_files(path: str) -> Source:
         lazy = _scan(files)
         lazy.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
-        _same_columns(files)
+        if len(files) > 1:
+            _same_columns(files)
         raise InputError(f"{path} cannot be read as {kind[:1].upper() + kind[1:]}: {_first_line(error)}") from error
     return Source(nw.from_native(lazy), path, ordered=True, text=kind != "parquet", files=tuple(files))
 

@@ -440,3 +440,38 @@ def test_an_arrow_table_of_dictionaries_is_read():
     place = table.schema.get_field_index("item_id")
     table = table.set_column(place, "item_id", pa.array(list("abbcca")).dictionary_encode())
     same(read_log(table, **OPEN), read_log(small(), **OPEN))
+
+
+def test_a_quote_that_is_not_closed_names_its_row(tmp_path):
+    rows = [f"u{i % 3}\ti{i % 5}\t{i}" for i in range(16)]
+    rows[5], rows[11] = 'u1\t"i1\t5', 'u1\ti3"\t11'
+    (tmp_path / "log.tsv").write_text("\n".join(["user_id\titem_id\ttimestamp", *rows]))
+    with pytest.raises(InputError, match=r"log\.tsv, row 6: the value that begins with .*a quote there is not closed"):
+        read_log(tmp_path / "log.tsv", **OPEN)
+    (tmp_path / "log.csv").write_text('user_id,item_id,timestamp\n1,"Weird Al" Yankovic,3\n1,2,3\n')
+    with pytest.raises(InputError, match=r"Weird Al.*its own quotes twice"):
+        read_log(tmp_path / "log.csv", **OPEN)
+
+
+@pytest.mark.parametrize("second", ["item_id,user_id,timestamp\n1,2,3\n", "1,2,3\n4,5,6\n"])
+def test_files_with_other_columns_are_named(tmp_path, second):
+    (tmp_path / "1.csv").write_text("user_id,item_id,timestamp\n1,2,3\n")
+    (tmp_path / "2.csv").write_text(second)
+    with pytest.raises(InputError, match=r"2\.csv has the columns .*1\.csv .*same header line"):
+        read_log(tmp_path, **OPEN)
+
+
+@pytest.mark.parametrize(("dtype", "least"), [(pl.Float64, 2**53), (pl.Float32, 2**24)])
+def test_ids_that_floats_would_merge_are_refused(dtype, least):
+    frame = small(item_id=pl.Series([least, least + 2, least, 2, 2, None], dtype=dtype))
+    with pytest.raises(InputError, match=rf"item id {least} as {dtype}.*`Int64`"):
+        read_log(frame, **OPEN)
+    read_log(small(item_id=pl.Series([least - 1, least - 1, 1, 2, 2, None], dtype=dtype)), **OPEN)
+
+
+def test_columns_without_names_are_told():
+    numbered = pd.DataFrame([[1, 2, 3]] * 3)
+    with pytest.raises(InputError, match="user=0 is no name"):
+        read_log(numbered, user=0, item=1, time=2, **OPEN)
+    with pytest.raises(InputError, match=r"user_id.*2 times.*its own name"):
+        read_log(pd.DataFrame([[1, 2, 3, 4]], columns=["user_id", "user_id", "item_id", "timestamp"]), **OPEN)

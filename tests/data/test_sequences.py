@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recloom.data.sequences import Sequences, by_time, leave_one_out
+from recloom.data.sequences import Sequences, by_time, leave_one_out, places_of
 from recloom.errors import InputError
 
 
@@ -122,3 +122,11 @@ def test_cuts_may_be_dates(per_second, at):
 def test_bad_cuts_are_refused(times, options, message):
     with pytest.raises(InputError, match=message):
         by_time(sequences(USERS, times), **options)
+
+
+def test_places_of_slices_by_a_loop():
+    start, lengths = np.array([3, 7, 0]), np.array([2, 0, 3])
+    assert places_of(start, lengths).tolist() == [
+        begin + at for begin, n in zip(start, lengths, strict=True) for at in range(n)
+    ]
+    assert not len(places_of(start[:0], lengths[:0]))

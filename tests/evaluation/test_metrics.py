@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from recloom.evaluation import coverage, hit_rate, mean_popularity, mrr, ndcg, novelty, recall
+from recloom.errors import InputError
+from recloom.evaluation import coverage, cut_offs, hit_rate, mean_popularity, mrr, ndcg, novelty, recall
 
 
 def test_metrics_of_ranks_equal_their_definitions():
@@ -38,3 +39,10 @@ def test_list_metrics_by_hand():
     assert mean_popularity(lists, counts, 2).tolist() == [4, 6, 0]
     assert novelty(lists, counts, 2) == pytest.approx([(math.log2(8 / 6) + 2) / 2, math.log2(8 / 6), 0])
     assert novelty(np.array([[3]], dtype=np.int32), counts, 1) == pytest.approx([3.0])  # never trained on: as one
+
+
+def test_one_cut_off_or_several():
+    assert cut_offs(10) == (10,) and cut_offs([20, 5, 5]) == (5, 20)
+    for wrong in (0, 5.7, [], [5, 0], "5"):
+        with pytest.raises(InputError, match="whole numbers from 1 on"):
+            cut_offs(wrong)

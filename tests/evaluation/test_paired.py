@@ -92,6 +92,7 @@ def test_what_cannot_be_compared_is_an_input_error():
         (replace(other, part="valid"), "part"),
         (replace(other, split="time"), "split"),
         (replace(other, seed=1), "seed"),
+        (replace(other, candidates="ab"), "candidates"),
         (replace(other, targets=np.array([9, 9, 9])), "targets"),
         (evaluation([1, 2]), "users"),
     ):
@@ -99,6 +100,7 @@ def test_what_cannot_be_compared_is_an_input_error():
             compare_paired({"one": one, "other": changed})
     with pytest.raises(InputError, match="two methods"):
         compare_paired({"one": one})
+    assert compare_paired({"one": one, "other": other}, baseline=["one", "one"]).height == 1, "each pair once"
     with pytest.raises(InputError, match="baseline"):
         compare_paired({"one": one, "other": other}, baseline=["one", "third"])
     with pytest.raises(InputError, match="HR@5"):

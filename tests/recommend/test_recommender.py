@@ -198,6 +198,12 @@ def test_allow_and_deny_by_user(catalog, vectors, histories, raw):
             assert items == ids(catalog, by_hand(vectors, history, 15, allowed=mine, out=out)[0])
 
 
+def test_lists_of_no_users_restrict_nobody(catalog, vectors, raw):
+    recommender = Recommender(LastItem(vectors), catalog)
+    plain = recommender.recommend(raw, 3).frame
+    assert recommender.recommend(raw, 3, allow={}, deny={}).frame.equals(plain)
+
+
 def test_unknown_ids_in_lists(catalog, vectors, raw):
     recommender = Recommender(LastItem(vectors), catalog)
     found = recommender.recommend(raw, k=2, allow=[*raw[6], "nonsense"], deny=["rubbish", "waste"])

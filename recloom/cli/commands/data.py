@@ -20,7 +20,9 @@ MinUser = Annotated[int, typer.Option(help="Users with fewer actions are removed
 MinItem = Annotated[int, typer.Option(help="Items with fewer actions are removed, in turn with users.")]
 Split = Annotated[
     str,
-    typer.Option(help="leave-one-out (training holds what others did later), or time: one cut for everybody."),
+    typer.Option(
+        help="leave-one-out (training holds what others did later), time (one cut for all), or none (train on all)."
+    ),
 ]
 At = Annotated[
     str | None,

@@ -93,7 +93,11 @@ def train(
         **chosen,
     )
     history = run.history
-    say(f"{method}: {history.height} epochs" if history.height else f"{method}: ready, nothing to train")
+    kept = run.selected
+    best = (
+        "" if kept is None else f"; validation {kept['metric']} is best after {kept['epoch'] + 1}, {kept['value']:.4f}"
+    )
+    say(f"{method}: {history.height} epochs{best}" if history.height else f"{method}: ready, nothing to train")
     onward = f"recloom evaluate {quote(str(out))}"
     if stage == "pretrain":
         onward = f"recloom train {method} {quote(str(data))} -o RUN --from {quote(str(out))} (and the same arguments)"
