@@ -19,6 +19,7 @@ from recloom import methods
 from recloom.data.dataset import Dataset
 from recloom.data.files import write_text_atomically
 from recloom.errors import InputError
+from recloom.evaluation.candidates import get_part
 from recloom.run_recipe import numbers_to_write, unlike
 from recloom.run_training import train
 from recloom.search_space import DRAWS, Range, Search, load_optuna, suggest
@@ -97,6 +98,8 @@ def tune(
     optuna = load_optuna()
     given = [data] if isinstance(data, (Dataset, str, Path)) else list(data)
     datasets = [one if isinstance(one, Dataset) else Dataset.load(Path(one)) for one in given]
+    for one in datasets:
+        get_part(one, "valid")  # says where nothing is held out
     named = dict(zip(_names(datasets), datasets, strict=True))
     metric, protocol = _check(method, search, numbers, trials, datasets)
     search = {key: _choice(method, key, choice) for key, choice in search.items()}

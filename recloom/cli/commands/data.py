@@ -95,7 +95,8 @@ def _show(data: Dataset, as_json: bool, out: Path) -> None:
     print_table([row for row in _facts(data.report) if row["value"] != "0"], "Read (what is 0 is left out)")
     typer.echo()
     print_table(_facts(data.describe()), "Prepared")
-    say(f"\nThe data are in {out}. Next: recloom train sasrec {quote(str(out))} -o RUN")
+    epochs = "" if len(data.split.valid) else " epochs=N"
+    say(f"\nThe data are in {out}. Next: recloom train sasrec {quote(str(out))} -o RUN{epochs}")
 
 
 def _facts(facts: dict[str, Any], above: str = "") -> list[dict[str, str]]:

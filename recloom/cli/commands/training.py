@@ -99,6 +99,8 @@ def train(
     )
     say(f"{method}: {history.height} epochs{best}" if history.height else f"{method}: ready, nothing to train")
     onward = f"recloom evaluate {quote(str(out))}"
+    if not len(prepared.split.valid):
+        onward = f"recloom recommend {quote(str(out))} --history ITEM,ITEM"
     if stage == "pretrain":
         onward = f"recloom train {method} {quote(str(data))} -o RUN --from {quote(str(out))} (and the same arguments)"
     say(f"The run is in {out}. Next: {onward}")
