@@ -9,7 +9,7 @@ from recloom import reproduce as module
 from recloom.errors import InputError
 from recloom.recipes import read_recipes
 from recloom.reproduce import reproduce
-from recloom.results import COLUMNS, table, table_of_lists, table_of_variants, write_tables
+from recloom.results import COLUMNS, table, table_of_lists, table_of_speed, table_of_variants, write_tables
 
 SASREC = """method = "sasrec"
 protocols = ["full-mask", "full-open"]
@@ -470,3 +470,19 @@ def test_popularity_on_beauty_is_the_published_row(real_data, tmp_path):
     ]
     for name, value in read_recipes(file)[0].published["full-mask"][0].items():
         assert name == "source" or round(found[name], 4) == value
+
+
+def test_what_benchmarks_measured_is_a_page(tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    found = {
+        "data": "beauty",
+        "commits": ["c226789f84b3"],
+        "hardware": {"processor": "fast", "threads": 2},
+        "step_seconds": {"recloom": 0.5, "nested_loops": 1.25},
+        "epochs": [1000, 2.5],
+    }
+    (tmp_path / "benchmarks" / "some_step.json").write_text(json.dumps(found))
+    text = table_of_speed(tmp_path)
+    assert "## [some_step](../benchmarks/some_step.py)\n\nbeauty; fast; 2 threads; c226789.\n" in text
+    assert "| step seconds, nested loops | 1.25 |\n| epochs | 1,000, 2.5 |\n" in text
+    assert "##" not in table_of_speed(tmp_path / "nothing").removeprefix("# Speed")
