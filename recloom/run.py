@@ -160,10 +160,10 @@ class Run:
         """The whole histories of users of the run's data, by id; of all of them if None."""
         data = self.data()
         offsets, items = data.sequences.offsets, data.sequences.items
-        if users is not None and (isinstance(users, (str, bytes)) or not isinstance(users, Iterable)):
-            raise InputError(f"users is one {type(users).__name__}; give a list of ids, such as [{users!r}]")
         if users is None:
             return Histories(data.user_ids, items, offsets, numbers=np.arange(data.n_users))
+        if isinstance(users, (str, bytes)) or not isinstance(users, Iterable):
+            raise InputError(f"users is one {type(users).__name__}; give a list of ids, such as [{users!r}]")
         rows = np.array([data.user_index(user) for user in users], dtype=np.int64)
         start, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
         ends = np.concatenate([[0], np.cumsum(lengths)])

@@ -122,12 +122,12 @@ def check_lines(table: pl.DataFrame, columns: list[str], source: Source) -> None
         columns: those of ids.
     """
     for column in columns:
-        broken = table[column].str.contains("\n", literal=True).fill_null(False).arg_max()
-        if broken is not None and "\n" in (table[column][broken] or ""):
-            begin = table[column][broken].splitlines()[0]
+        broken = table[column].str.contains("\n", literal=True).fill_null(False).arg_true()
+        if len(broken):
+            begin = table[column][broken[0]].splitlines()[0]
             raise InputError(
-                f"{source.place(broken)}: the value that begins with {begin!r} does not end on its line: a quote there "
-                "is not closed. Write a value that holds quotes in quotes, and its own quotes twice"
+                f"{source.place(broken[0])}: the value that begins with {begin!r} does not end on its line: a quote "
+                "there is not closed. Write a value that holds quotes in quotes, and its own quotes twice"
             )
 
 

@@ -30,11 +30,12 @@ def get_part(data: Dataset, part: str) -> Part:
     if part not in ("valid", "test"):
         raise InputError(f"part={part!r} is not known; choose 'valid' or 'test'")
     asked: Part = getattr(data.split, part)
-    if not len(asked.users) and data.split.name == "none":
-        raise InputError(
-            "split 'none' holds nothing out, so nothing can be evaluated; prepare the log with another split for that"
-        )
     if not len(asked.users):
+        if data.split.name == "none":
+            raise InputError(
+                "split 'none' holds nothing out, so nothing can be evaluated; prepare the log with another split for "
+                "that"
+            )
         raise InputError(f"the {part} part of split '{data.split.name}' holds no users; nothing can be evaluated")
     return asked
 

@@ -73,7 +73,9 @@ class Evaluator:
         self.exact, self.lists = exact or self.protocol.sampled, lists and not self.protocol.sampled
         self.n_items, self.device = int(data.catalog.n_items), torch.device(device)
         self.candidates = self._candidates(candidates, seed)
-        self._given = None if candidates is None else hashlib.blake2b(candidates.tobytes(), digest_size=8).hexdigest()
+        self._hash_of_given = None
+        if candidates is not None and self.candidates is not None:  # as they were checked, whatever type they came in
+            self._hash_of_given = hashlib.blake2b(self.candidates.tobytes(), digest_size=8).hexdigest()
         self._targets = np.asarray(data.sequences.items[self._asked.stop], dtype=np.int64)
         self._width = -(-self.n_items // FOLDS) * FOLDS  # columns behind the last item never compete
         self._cells = CELLS.get(self.device.type, CELLS_ELSEWHERE)
@@ -196,7 +198,7 @@ class Evaluator:
             item_counts=counts,
             recalls=self._recalls(lists),
             seed=self.seed,
-            candidates=self._given,
+            candidates=self._hash_of_given,
             split_options=dict(self.data.split.options),
             attributes=(catalog.attribute_offsets, catalog.attribute_values) if catalog.n_attributes else None,
         )

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-LOGITS_PER_CHUNK = 1 << 22
-"""Logits that exist at one time."""
+from recloom.objectives.chunks import LOGITS_PER_CHUNK
 
 
 class _SoftplusSum(torch.autograd.Function):

@@ -38,6 +38,10 @@ LARGEST_DIFFERENCE = 1e-4
 """Between queries of the graph and the method's own, as a share of the largest value."""
 
 
+OF_METHOD = ("method", "length", "bias_columns", "scores_cold_items", "reads_histories")
+"""Facts that answering needs."""
+
+
 class ExportedMethod:
     """A trained method as an artifact holds it: the catalogue, and queries by ONNX Runtime, on the CPU.
 
@@ -97,7 +101,7 @@ class Artifact:
         if not is_artifact(self.path):
             raise InputError(f"{self.path} is no artifact: it has no {FACTS}; recloom export RUN -o FOLDER makes one")
         self.facts = read_json(self.path / FACTS, FORMAT, "export the run again")
-        missing = {"files", "method"} - set(self.facts)
+        missing = {"files", *OF_METHOD} - set(self.facts)
         if missing:
             raise _damaged(self.path / FACTS, f"it names no {', '.join(sorted(missing))}")
         for name, sum_ in self.facts["files"].items():

@@ -78,9 +78,8 @@ class Labels:
 
     @cached_property
     def titles(self) -> pl.Series:
-        ids, titles = self.catalog.item_ids.tolist(), self.catalog.titles
-        found = ids if titles is None else [i if t is None else t for i, t in zip(ids, titles, strict=True)]
-        return pl.Series("title", list(map(str, found)), dtype=pl.String)
+        ids = self.ids.cast(pl.String).rename("title")
+        return ids if self.catalog.titles is None else pl.Series("title", self.catalog.titles).fill_null(ids)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "recloom"
 ORDER = [
     "errors", "toml_files", "data", "views", "nn", "items", "encoders", "objectives", "evaluation", "training",
     "methods", "recommend", "run_recipe", "environment", "run_folder", "start", "run", "run_training", "leaderboard",
-    "comparison", "search_space", "tuning", "results", "recipes", "reproduce", "cli", "__main__",
+    "comparison", "search_space", "tuning", "result_pages", "results", "recipes", "reproduce", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

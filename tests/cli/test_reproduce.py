@@ -9,7 +9,8 @@ from recloom import reproduce as module
 from recloom.errors import InputError
 from recloom.recipes import read_recipes
 from recloom.reproduce import reproduce
-from recloom.results import COLUMNS, table, table_of_lists, table_of_speed, table_of_variants, write_tables
+from recloom.result_pages import COLUMNS, table, table_of_lists, table_of_speed, table_of_variants
+from recloom.results import write_tables
 
 SASREC = """method = "sasrec"
 protocols = ["full-mask", "full-open"]
@@ -482,7 +483,8 @@ def test_what_benchmarks_measured_is_a_page(tmp_path):
         "epochs": [1000, 2.5],
     }
     (tmp_path / "benchmarks" / "some_step.json").write_text(json.dumps(found))
-    text = table_of_speed(tmp_path)
+    write_tables(tmp_path)
+    text = (tmp_path / "speed.md").read_text()
     assert "## [some_step](../benchmarks/some_step.py)\n\nbeauty; fast; 2 threads; c226789.\n" in text
     assert "| step seconds, nested loops | 1.25 |\n| epochs | 1,000, 2.5 |\n" in text
-    assert "##" not in table_of_speed(tmp_path / "nothing").removeprefix("# Speed")
+    assert "##" not in table_of_speed({}).removeprefix("# Speed")

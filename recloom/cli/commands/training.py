@@ -93,11 +93,10 @@ def train(
         **chosen,
     )
     history = run.history
-    kept = run.selected
-    best = (
-        "" if kept is None else f"; validation {kept['metric']} is best after {kept['epoch'] + 1}, {kept['value']:.4f}"
-    )
-    say(f"{method}: {history.height} epochs{best}" if history.height else f"{method}: ready, nothing to train")
+    trained = f"{method}: {history.height} epochs" if history.height else f"{method}: ready, nothing to train"
+    if kept := run.selected:
+        trained += f"; validation {kept['metric']} is best after {kept['epoch'] + 1}, {kept['value']:.4f}"
+    say(trained)
     onward = f"recloom evaluate {quote(str(out))}"
     if not len(prepared.split.valid):
         onward = f"recloom recommend {quote(str(out))} --history ITEM,ITEM"
