@@ -21,6 +21,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; m
   encodes every occurrence. Rows hold `length` inputs and the target after them (code: 50 items, 49 inputs).
 - Weights are selected by one metric, NDCG@10; the code takes an epoch in which any of HR@5, NDCG@5 and HR@10 rose.
 - Seen items and padding are no candidates under full-mask; the code scores seen items 0 and ranks padding too.
+- Histories are answered by products alone (code), which rank by how much likelier a history makes an item than it is
+  anyway; `popularity=1` ranks by how likely it is, see `Popularity`.
 `mince="outside"` takes the mean of logarithms instead of the logarithm of a sum; `temporal=False` and `general=False`
 leave out other items of the same history, and items of other histories (`windows="whole"` alone; in overlapping rows of
 other windows an item counts as often as rows hold it). `loss="bpr"` (figure 5, whose draw of negatives is not told)
@@ -44,6 +46,7 @@ from recloom.methods.attribute_models import make_backbone
 from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn.dropout import dropout as drop
 from recloom.nn.memory import Memory
+from recloom.nn.popularity import Popularity
 from recloom.objectives.mince import candidate_counts
 from recloom.objectives.mince import mince as multi_instance
 from recloom.objectives.precision import product_dtype
@@ -71,6 +74,7 @@ class MMInfoRec(Method):
     Args:
         backbone: reads the causal context; its items are what is predicted.
         memory: read by every prediction.
+        popularity: what items' counts add to their scores; it has no part in training.
         copies: encodings of each item of a batch (q).
         steps: how far ahead (S); later steps are rolled by a recurrent unit.
         logit_scale: multiplies the products of predictions and encodings.
@@ -91,6 +95,7 @@ class MMInfoRec(Method):
         self,
         backbone: Backbone,
         memory: Memory,
+        popularity: Popularity | None = None,
         *,
         copies: int = 4,
         steps: int = 1,
@@ -118,6 +123,8 @@ class MMInfoRec(Method):
         if self.choices["loss"] == "bpr" and not (temporal and general):
             raise InputError("loss='bpr' draws from the whole batch; temporal=False and general=False are for 'mince'")
         self.memory, self.copies, self.steps = memory, copies, steps
+        self.popularity = popularity or Popularity(torch.ones(backbone.items.n_items + 2))
+        self.bias_columns = self.popularity.columns
         self.logit_scale, self.key_dropout = logit_scale, key_dropout
         self.temporal, self.general, self.precision = temporal, general, precision
         product_dtype(precision, torch.device("cpu"))
@@ -191,7 +198,10 @@ class MMInfoRec(Method):
         return super().epoch_losses() | dict(zip(names, ranks, strict=False))
 
     def queries(self, batch: SequenceBatch) -> Tensor:
-        return self.memory(self.backbone.last(batch.items))[:, None]
+        return self.popularity.of_queries(self.memory(self.backbone.last(batch.items))[:, None])
+
+    def catalogue(self) -> Tensor:
+        return self.popularity.of_items(self.backbone.items.table())
 
 
 @composed(backbone=make_backbone, training=partial(WindowsSchedule, weight_decay=1e-4, epochs=200))
@@ -209,6 +219,7 @@ def build(
     logit_scale: float = 0.3,
     temperature: float | None = None,
     key_dropout: float = 0.5,
+    popularity: float = 0.0,
     loss: str = "mince",
     mince: str = "inside",
     candidates: str = "occurrences",
@@ -230,6 +241,8 @@ def build(
         memory: `kind` of `Memory`: "residual", "plain" or "none".
         memory_dropout: rate on what is read of the memory.
         temperature: one over `logit_scale`; either may be given.
+        popularity: weight of the logarithm of an item's training count in its score: 0 is published, 1 suits hits among
+            all items, see `Popularity`.
         init: of all weights: "uniform" within one over the root of `dim` (code), or each part's own ("default").
     """
     if init not in ("uniform", "default"):
@@ -258,14 +271,14 @@ def build(
             f"windows={training.windows!r}: its rows hold items of one history several times, so that temporal=False "
             "and general=False cannot tell histories apart; choose windows='whole'"
         )
-    made = backbone(catalog)
-    width = made.encoder.dim
+    made, scale = backbone(catalog), logit_scale if temperature is None else 1 / temperature
     method = MMInfoRec(
         made,
-        Memory(width, slots, kind=memory, addressing=addressing, dropout=memory_dropout),
+        Memory(made.encoder.dim, slots, kind=memory, addressing=addressing, dropout=memory_dropout),
+        Popularity(torch.from_numpy(catalog.train_counts), popularity, scale),
         copies=copies,
         steps=steps,
-        logit_scale=logit_scale if temperature is None else 1 / temperature,
+        logit_scale=scale,
         key_dropout=key_dropout,
         temporal=temporal,
         general=general,

@@ -13,6 +13,8 @@ from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
 from recloom.nn.memory import Memory
+from recloom.nn.popularity import Popularity
+from recloom.objectives.mince import mince
 
 ROWS = [[3, 1, 4, 3], [2, 6, 0, 0], [4, 4, 2, 0]]
 TARGETS = [[1, 4, 3, 5], [6, 1, 0, 0], [4, 2, 3, 0]]
@@ -339,3 +341,36 @@ def test_what_does_not_fit_is_refused(cycle_with_attributes):
             methods.build("mminforec", cycle_with_attributes.catalog, **numbers)
     half = methods.build("mminforec", cycle_with_attributes.catalog, temperature=0.5)[0].method
     assert np.isclose(half.logit_scale, 2)
+
+
+def test_popularity_adds_the_logarithm_of_counts_to_scores_and_nothing_to_training(cycle_with_attributes):
+    quiet = {**QUIET, "logit_scale": 0.5, "slots": 3}
+    plain, popular = (make(cycle_with_attributes, **quiet, popularity=weight) for weight in (0.0, 2.0))
+    counts = torch.from_numpy(cycle_with_attributes.catalog.train_counts).clamp(min=1).double()
+    asked, items = batch(), torch.arange(1, cycle_with_attributes.n_items + 1)
+    products = 0.5 * plain.score(asked, items)
+    assert torch.allclose(0.5 * popular.score(asked, items), products + 2 * counts[items].log())
+    assert torch.equal(popular.training_step(asked, 0), plain.training_step(asked, 0))
+    assert (plain.bias_columns, popular.bias_columns) == (0, 1)
+    with pytest.raises(InputError, match="popularity=-1"):
+        make(cycle_with_attributes, popularity=-1.0)
+
+
+def test_contrast_with_a_batch_and_popularity_finds_how_likely_items_are():
+    """Free scores of one history, which ten times chose 5, 1, 1 and 3 of four items, against a batch by popularity."""
+    counts, chosen = torch.tensor([0.0, 60, 30, 9, 1, 0]).double(), torch.tensor([0, 0, 0, 0, 0, 1, 2, 3, 3, 3])
+    scores = torch.zeros(1, 4, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scores], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        found = mince(scores.expand(10, 4), torch.eye(4).double()[None], chosen, counts[None, 1:5].log(), scale=0.5)
+        found.backward()
+        return found
+
+    optimizer.step(loss)
+    popularity = Popularity(counts, 1.0, scale=0.5)
+    table = popularity.of_items(F.pad(torch.eye(4).double(), (0, 0, 1, 1)))
+    learned = 0.5 * (popularity.of_queries(scores.detach()) @ table.t())[0, 1:5]
+    assert torch.allclose(learned.softmax(0), torch.tensor([0.5, 0.1, 0.1, 0.3]).double(), atol=1e-3)
+    assert (scores.argmax(), learned.argmax()) == (3, 0)
