@@ -16,6 +16,9 @@ Departures. What the paper leaves open is an argument of `build`, with these def
 - `future="items"` and "next-three" take the mean over the items (the paper writes a sum, and tells no scale).
 - The encoder's weights start as in the library's other Transformers (the paper's software draws Glorot-uniform ones).
 - The negatives of pop-100 are drawn by training counts alone; the paper's reference counts held-out actions too.
+- Histories are answered by products alone, which rank by how much likelier a history makes an item than it is anyway:
+  right for the paper's pop-100, whose candidates are drawn by popularity. `popularity=1` ranks by how likely items are,
+  which full-mask asks for; see `Popularity`.
 - Selection is on validation NDCG@10 under full-mask.
 """
 
@@ -37,6 +40,7 @@ from recloom.methods.about import About
 from recloom.methods.causal_models import over
 from recloom.methods.composition import MakeBackbone, composed
 from recloom.nn import IntentDisentangling
+from recloom.nn.popularity import Popularity
 from recloom.objectives import NextItem
 from recloom.objectives.intents import sequence_to_item, sequence_to_sequence, trusted
 from recloom.training import Backbone, MakeOptimizer, Method, NextItemPrediction, Schedule, Stage
@@ -55,6 +59,7 @@ class DSSRec(Method):
 
     Args:
         backbone: reads the causal context.
+        popularity: what items' counts add to their scores; it has no part in training.
         intents: K, the vectors of a row.
         trusted_share: lambda, the share of (row, intent) pairs that are trusted; 0 trains on next items alone.
         future: what is reconstructed of it; the rows of the paper's Table 2: "intents" (0), "none" (1), "items" (2),
@@ -68,6 +73,7 @@ class DSSRec(Method):
     def __init__(
         self,
         backbone: Backbone,
+        popularity: Popularity | None = None,
         *,
         intents: int = 4,
         trusted_share: float = 0.5,
@@ -91,6 +97,8 @@ class DSSRec(Method):
         self.trusted_share = trusted_share if future == "intents" else 0.0
         self.future, self.stop_gradient, self.cuts = future, stop_gradient, cuts
         self.intents = IntentDisentangling(backbone.encoder.dim, intents, backbone.encoder.length)
+        self.popularity = popularity or Popularity(torch.ones(backbone.items.n_items + 2))
+        self.bias_columns = self.popularity.columns
 
     def read(self, items: Tensor) -> Tensor:
         """The intents of rows of items, `(batch, K, dim)`."""
@@ -125,7 +133,10 @@ class DSSRec(Method):
         return (losses / (future != PAD).sum(1)[rows]).sum() / len(future)
 
     def queries(self, batch: SequenceBatch) -> Tensor:
-        return self.read(batch.items)
+        return self.popularity.of_queries(self.read(batch.items))
+
+    def catalogue(self) -> Tensor:
+        return self.popularity.of_items(self.backbone.items.table())
 
 
 def split(batch: SequenceBatch, length: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -172,6 +183,7 @@ def build(
     future: str = "intents",
     stop_gradient: bool = False,
     cuts: str = "all",
+    popularity: float = 0.0,
     two_stage: bool = False,
     loss: str = "softmax",
     precision: str = "auto",
@@ -183,6 +195,8 @@ def build(
         model: "sasrec"; "gru4rec" and "caser" read `dim`, `length` and `dropout`, and refuse the Transformer's others.
         trusted_share, stop_gradient: with `future="intents"` alone.
         cuts: an epoch has "all" pairs of a past and a future (paper), or "one" of each history, drawn anew.
+        popularity: weight of the logarithm of an item's training count in its score: 0 is published, 1 suits hits among
+            all items, see `Popularity`.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
         loss, precision: of the second stage, see `NextItem`; a loss without it is refused.
         batch_size: of both stages; the second's rows are of like length.
@@ -190,6 +204,8 @@ def build(
     """
     if not two_stage:
         refuse_unread(build, {"loss": loss}, "it is the second stage's; leave it out, or say two_stage=True")
+    else:
+        refuse_unread(build, {"popularity": popularity}, "two_stage=True ends with next items alone; leave it out")
     if future != "intents":
         unread = {"trusted_share": trusted_share, "stop_gradient": stop_gradient}
         refuse_unread(build, unread, f"future={future!r} reads no intents of the future; leave it out")
@@ -197,8 +213,10 @@ def build(
         refuse_unread(build, {"stop_gradient": stop_gradient}, "trusted_share=0 reads no future; leave it out")
     next_item = NextItem(loss, precision=precision)
     made, make_optimizer = over(model, backbone, build)(catalog), training.optimizer()
+    counts, scale = torch.from_numpy(catalog.train_counts), made.encoder.dim**-0.5
     method = DSSRec(
         made,
+        Popularity(counts, popularity, scale),
         intents=intents,
         trusted_share=trusted_share,
         future=future,

@@ -418,3 +418,18 @@ def test_two_stages_leave_a_next_item_model(cycle):
     first, second = methods.build("dssrec", cycle.catalog, two_stage=True, batch_size=32, seen_items=True)
     assert first.method.seen_items is None and second.method.seen_items is not None
     assert first.method.backbone is second.method.backbone and (first.batch_size, second.batch_size) == (32, 32)
+
+
+def test_popularity_adds_the_logarithm_of_counts_to_what_the_loss_compares(cycle):
+    counts = torch.from_numpy(cycle.catalog.train_counts).clamp(min=1)
+    plain, popular = (
+        methods.build("dssrec", cycle.catalog, dim=8, popularity=weight)[0].method.eval() for weight in (0.0, 1.0)
+    )
+    popular.load_state_dict(plain.state_dict())
+    rows, items = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.arange(1, cycle.n_items + 1)
+    asked = SequenceBatch(torch.arange(2), rows)
+    compared = plain.score(asked, items) / math.sqrt(plain.backbone.encoder.dim)
+    found = popular.score(asked, items) / math.sqrt(plain.backbone.encoder.dim)
+    torch.testing.assert_close(found, compared + counts[items].log())
+    with pytest.raises(InputError, match=r"popularity=1\.0 has no effect: two_stage"):
+        methods.build("dssrec", cycle.catalog, popularity=1.0, two_stage=True)

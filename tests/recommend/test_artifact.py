@@ -22,6 +22,7 @@ QUICK = {
     "pretrain_epochs": 1,
     "batch_size": 64,
     "precision": "fp32",
+    "popularity": 1.0,
 }
 VECTORS = [
     row["name"] for row in methods.describe() if row["name"] not in ("repeat-recent", "ncf", "autoint", "bpr-mf")
