@@ -70,7 +70,8 @@ class Run:
     def selected(self) -> dict[str, Any] | None:
         """What selected the weights; None if nothing did.
 
-        `metric` and `protocol`, its `value` on validation, and the `epoch`, counted from 0 over all stages.
+        `metric` and `protocol`, its `value` on validation (of "any3", how many epochs had counted as better), and the
+        `epoch`, counted from 0 over all stages.
         """
         history = self.history
         if history.is_empty():

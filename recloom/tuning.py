@@ -174,6 +174,8 @@ def _check(
     metric, protocol = stages[0].monitor, stages[0].protocol
     if metric is None or not stages[0].epochs:
         raise InputError(f"{method} is not trained with a look at validation, so there is nothing to tune it by")
+    if metric == "any3":
+        raise InputError("valid_metric=any3 compares epochs of one training; to tune, choose a metric such as NDCG@10")
     return metric, protocol
 
 

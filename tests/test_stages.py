@@ -12,7 +12,7 @@ import recloom
 from recloom.data.module import SequenceData
 from recloom.data.windows import whole
 from recloom.errors import InputError
-from recloom.training.callbacks import AverageWeights, Validate
+from recloom.training.callbacks import AverageWeights, Validate, any_of_three
 
 NUMBERS = {
     **{"dim": 8, "length": 10, "pretrain_windows": "whole", "pretrain_epochs": 2, "epochs": 2},
@@ -231,6 +231,25 @@ def test_the_metric_and_protocol_that_select_the_weights(cycle):
     for wrong in ({"valid_metric": "MRR@3"}, {"valid_protocol": "full"}):
         with pytest.raises(InputError, match=next(iter(wrong.values()))):
             recloom.train("sasrec", cycle, **wrong, **numbers)
+
+
+def test_any_of_three_replaces_all_three():
+    values = [(3, 3, 3), (1, 1, 4), (2, 1, 1), (2, 1, 1), (1, 2, 0), (2, 2, 0), (1, 1, 0)]
+    rows = [dict(zip(("valid/HR@5", "valid/NDCG@5", "valid/HR@10"), row, strict=True)) for row in values]
+    assert [any_of_three(rows[: n + 1]) for n in range(len(rows))] == [1, 2, 3, 0, 4, 5, 0]
+
+
+def test_any3_keeps_the_last_epoch_that_rose_and_stops(cycle):
+    numbers = {"dim": 8, "length": 10, "epochs": 30, "patience": 1, "lr": 0.05, "dropout": 0.0, "progress": False}
+    run = recloom.train("sasrec", cycle, valid_metric="any3", **numbers)
+    counted = run.history["valid/any3"].to_list()
+    assert counted == [any_of_three(run.history[: n + 1].to_dicts()) for n in range(len(counted))]
+    assert len(counted) < 30 and counted[-1] == 0
+    kept = run.selected
+    assert (kept["metric"], kept["epoch"], kept["value"]) == ("any3", len(counted) - 2, len(counted) - 1)
+    assert run.evaluate(part="valid").metrics()["HR@10"] == pytest.approx(run.history["valid/HR@10"][kept["epoch"]])
+    with pytest.raises(InputError, match="any3 compares epochs of one training"):
+        recloom.tune("sasrec", cycle, search={"lr": [0.1, 0.2]}, out="never", valid_metric="any3")
 
 
 def test_a_share_of_the_users_is_part_of_a_larger_one_and_all_are_evaluated(cycle):

@@ -19,7 +19,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; m
 - Batches hold rows of like length and equal numbers of targets; `grouping="random"` (code) draws 256 users alike.
 - Each distinct item of a batch is encoded once a copy, so that its occurrences share a draw of dropout; the code
   encodes every occurrence. Rows hold `length` inputs and the target after them (code: 50 items, 49 inputs).
-- Weights are selected by one metric, NDCG@10; the code takes an epoch in which any of HR@5, NDCG@5 and HR@10 rose.
+- Weights are selected by one metric, NDCG@10; `valid_metric="any3"` (code) takes the last epoch in which HR@5, NDCG@5
+  or HR@10 was above its value in the epoch taken before.
 - Seen items and padding are no candidates under full-mask; the code scores seen items 0 and ranks padding too.
 - Histories are answered by products alone (code), which rank by how much likelier a history makes an item than it is
   anyway; `popularity=1` ranks by how likely it is, see `Popularity`.

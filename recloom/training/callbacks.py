@@ -21,6 +21,7 @@ from recloom.data.module import SequenceData
 from recloom.errors import InputError
 from recloom.training.evaluate import evaluate
 from recloom.training.method import Method
+from recloom.training.stage import ANY3
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Settings of the GNU C library's heap, as its `malloc.h` numbers them."""
@@ -72,6 +73,8 @@ class Validate(L.Callback):
             exact = self.monitor == "MRR"
             result = evaluate(pl_module, self.data, "valid", self.protocol, exact=exact, lists=False)
             row |= {f"valid/{name}": value for name, value in result.metrics().items()}
+        if self.monitor == "any3":
+            row["valid/any3"] = any_of_three([*self.rows, row])
         pl_module.log_dict({name: value for name, value in row.items() if name != "epoch"})
         row |= {"train_seconds": trained - self.began, "valid_seconds": time.perf_counter() - trained}
         self.rows.append(row)
@@ -84,6 +87,19 @@ class Validate(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+
+
+def any_of_three(rows: list[dict[str, float]]) -> float:
+    """How many epochs have counted as better, by any of `ANY3`; 0 if the last of them does not.
+
+    An epoch that does takes the place of the one before it in all three, so that the others may fall.
+    """
+    kept, n, better = [-math.inf] * len(ANY3), 0, False
+    for row in rows:
+        values = [row[f"valid/{name}"] for name in ANY3]
+        better = any(now > before for now, before in zip(values, kept, strict=True))
+        kept, n = (values, n + 1) if better else (kept, n)
+    return float(n) if better else 0.0
 
 
 class Checkpoint(ModelCheckpoint):
@@ -197,7 +213,7 @@ class ProgressBar(L.Callback):
         if self.monitor is not None:
             now = values[f"valid/{self.monitor}"]
             self.best = max(self.best, now)
-            text += f"  valid {self.monitor} {now:.4f}, best {self.best:.4f}"
+            text += f"  valid {self.monitor} {now:.4g}, best {self.best:.4g}"
         self.bar.update(self.task, advance=1, values=text)
 
     def state_dict(self) -> dict[str, Any]:

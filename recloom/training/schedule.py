@@ -25,7 +25,8 @@ class Schedule:
     Args:
         lr: step size of Adam.
         weight_decay: of Adam, the coupled L2 term of the published methods, added to the gradient.
-        valid_metric: the metric on validation that selects the weights and stops early.
+        valid_metric: the metric on validation that selects the weights and stops early: HR or NDCG @5, @10 or @20, MRR,
+            or "any3": HR@5, NDCG@5 and HR@10, any of which may rise, as in MMInfoRec's code.
         valid_protocol: its protocol; the method's own if None, which is full-mask where it ranks all items.
         seen_items: terms for the items that a history holds already, fitted on validation once the weights are
             selected; the method learns nothing of them.

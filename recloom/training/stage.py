@@ -9,8 +9,11 @@ from recloom.errors import InputError
 from recloom.evaluation import get_protocol
 from recloom.training.method import Method
 
-MONITORS = (*(f"{name}@{k}" for name in ("HR", "NDCG") for k in (5, 10, 20)), "MRR")
-"""Metrics that may select the weights."""
+ANY3 = ("HR@5", "NDCG@5", "HR@10")
+"""The three of which any may rise for an epoch to count as better, where "any3" selects the weights."""
+
+MONITORS = (*(f"{name}@{k}" for name in ("HR", "NDCG") for k in (5, 10, 20)), "MRR", "any3")
+"""Metrics that may select the weights, and the rule of MMInfoRec's code."""
 
 
 @dataclass
@@ -26,7 +29,7 @@ class Stage:
         grouping: "length" (rows of like length, equal targets a batch) or "random".
         counted: what batches of like length hold equal numbers of, "targets", "items" or "rows".
         monitor: validation metric, one of `MONITORS`, that selects the epoch kept and stops early; None keeps the last
-            epoch.
+            epoch. "any3" keeps the last epoch in which one of `ANY3` was above its value in the epoch kept before.
         protocol: of that metric.
         patience: epochs without a better value before training stops.
         gradient_clip: largest norm of the gradient; None for no clipping.

@@ -95,7 +95,7 @@ def train(
     history = run.history
     trained = f"{method}: {history.height} epochs" if history.height else f"{method}: ready, nothing to train"
     if kept := run.selected:
-        trained += f"; validation {kept['metric']} is best after {kept['epoch'] + 1}, {kept['value']:.4f}"
+        trained += f"; validation {kept['metric']} is best after {kept['epoch'] + 1}, {kept['value']:.4g}"
     say(trained)
     onward = f"recloom evaluate {quote(str(out))}"
     if not len(prepared.split.valid):
