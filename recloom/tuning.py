@@ -163,6 +163,9 @@ def _check(
             "preset cannot be searched, as it sets other arguments; compare presets with "
             f"`recloom compare --vary {method}.preset=...`"
         )
+    for key in ("valid_metric", "valid_protocol"):
+        if key in search:
+            raise InputError(f"{key} cannot be searched: trials are compared by it; give one, as {key}=VALUE")
     for key, choice in search.items():
         if key not in known:
             raise InputError(f"{method} has no argument {key!r} to search; it has {', '.join(known) or 'none'}")

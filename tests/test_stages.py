@@ -247,9 +247,13 @@ def test_any3_keeps_the_last_epoch_that_rose_and_stops(cycle):
     assert len(counted) < 30 and counted[-1] == 0
     kept = run.selected
     assert (kept["metric"], kept["epoch"], kept["value"]) == ("any3", len(counted) - 2, len(counted) - 1)
-    assert run.evaluate(part="valid").metrics()["HR@10"] == pytest.approx(run.history["valid/HR@10"][kept["epoch"]])
+    values = run.history["valid/NDCG@5"]
+    assert values[kept["epoch"]] != values[-1]
+    assert run.evaluate(part="valid").metrics()["NDCG@5"] == pytest.approx(values[kept["epoch"]])
     with pytest.raises(InputError, match="any3 compares epochs of one training"):
         recloom.tune("sasrec", cycle, search={"lr": [0.1, 0.2]}, out="never", valid_metric="any3")
+    with pytest.raises(InputError, match="valid_metric cannot be searched"):
+        recloom.tune("sasrec", cycle, search={"valid_metric": ["MRR", "HR@5"]}, out="never")
 
 
 def test_a_share_of_the_users_is_part_of_a_larger_one_and_all_are_evaluated(cycle):

@@ -10,7 +10,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; m
   and "id" for items without attributes.
 - `addressing="linear"` (code) or "mlp" (paper). `memory_dropout=0.2`, `key_dropout=0.5` (code) or 0 (paper).
 - `candidates="occurrences"` (code): an item that stands several times in the batch counts so many times;
-  "distinct" (paper) counts each once. `positives="all"` (code) or "single".
+  "distinct" (paper) counts each once. `positives="all"` (code) or "single", which moves the loss by constants alone, as
+  the copies of an item are those of all its occurrences.
 - `invalid_rows="counted"` (code): rows whose later steps lie behind the end of a history count in the mean as zero;
   "left-out" does not count them.
 - `init="uniform"` (code): every parameter, gains of norms too, is uniform within 1/sqrt(dim), 1/8 at 64; "default" is
@@ -21,7 +22,8 @@ Departures. Defaults follow the authors' code where it differs from the paper; m
   encodes every occurrence. Rows hold `length` inputs and the target after them (code: 50 items, 49 inputs).
 - Weights are selected by one metric, NDCG@10; `valid_metric="any3"` (code) takes the last epoch in which HR@5, NDCG@5
   or HR@10 was above its value in the epoch taken before.
-- Seen items and padding are no candidates under full-mask; the code scores seen items 0 and ranks padding too.
+- Seen items and padding are no candidates under full-mask; the code scores seen items 0 and ranks padding too, which no
+  argument offers.
 - Histories are answered by products alone (code), which rank by how much likelier a history makes an item than it is
   anyway; `popularity=1` ranks by how likely it is, see `Popularity`.
 `mince="outside"` takes the mean of logarithms instead of the logarithm of a sum; `temporal=False` and `general=False`
@@ -243,15 +245,23 @@ def build(
         memory_dropout: rate on what is read of the memory.
         temperature: one over `logit_scale`; either may be given.
         popularity: weight of the logarithm of an item's training count in its score: 0 is published, 1 suits hits among
-            all items, see `Popularity`.
+            all items, see `Popularity`. Training is the same; the epoch that is kept may be another.
+        positives: "all" or "single"; what is learnt is the same, and the loss differs by constants.
         init: of all weights: "uniform" within one over the root of `dim` (code), or each part's own ("default").
     """
     if init not in ("uniform", "default"):
         raise InputError(f"init={init!r} is not known; choose 'uniform' or 'default'")
-    if temperature is not None and temperature <= 0:
-        raise InputError(f"temperature={temperature} must be above 0")
+    for name, value in (("temperature", temperature), ("logit_scale", logit_scale)):
+        if value is not None and not 1e-6 <= value <= 1e6:
+            raise InputError(f"{name}={value} must be above 0, from 1e-6 to 1e6")
+    if popularity and (loss == "bpr" or candidates == "distinct" or not general or training.windows != "whole"):
+        raise InputError(
+            f"popularity={popularity}: only a contrast with all items of whole histories, each as often as it stands "
+            "there, leaves out how often people choose an item; leave popularity out, or have loss='mince', "
+            "candidates='occurrences', general=True and windows='whole'"
+        )
     if loss == "bpr":
-        unread = {"mince": mince, "candidates": candidates, "positives": positives}
+        unread = {"mince": mince, "candidates": candidates, "positives": positives, "precision": precision}
         refuse_unread(build, unread, "loss='bpr' compares with one other item; leave it out, or choose loss='mince'")
     elif mince == "outside" or candidates == "distinct":
         reason = f"mince={mince!r} with candidates={candidates!r} counts a right answer once; leave it out"

@@ -12,7 +12,7 @@ from recloom.errors import InputError
 class Popularity(nn.Module):
     """Adds `weight * log(count)` of each item to its products with queries, as one more column of both.
 
-    What a contrast with the items of a batch learns, where an item stands as often as it occurs, is how much likelier
+    What a softmax over the items of a batch learns, where an item counts as often as it occurs, is how much likelier
     a history makes it: at its best `<query, item> = log p(item | history) - log p(item)`, up to a constant of the
     history. With a weight of 1 the sum ranks by `p(item | history)`, which is what a hit among all items asks for.
     Where candidates are themselves drawn by popularity, the products alone rank best.
@@ -26,19 +26,20 @@ class Popularity(nn.Module):
         columns: how many columns it adds, 0 or 1.
 
     Source: van den Oord et al., Representation Learning with Contrastive Predictive Coding, 2018, section 2.3, for what
-    is learned; Menon et al., Long-tail learning via logit adjustment, ICLR 2021, section 4, for the sum.
+    is learned; the sum is Bayes' rule.
     """
 
     offsets: Tensor
 
     def __init__(self, counts: Tensor, weight: float = 0.0, scale: float = 1.0) -> None:
         super().__init__()
-        if weight < 0:
+        offsets = weight / scale * counts.clamp(min=1).float().log()
+        if not weight >= 0 or not offsets.isfinite().all():
             raise InputError(
-                f"popularity={weight} must be at least 0; 0 leaves it out, 1 ranks by how likely items are"
+                f"popularity={weight} must be a weight, 0 or more: 0 leaves counts out, 1 adds their logarithm"
             )
         self.columns = int(weight > 0)
-        self.register_buffer("offsets", weight / scale * counts.clamp(min=1).float().log(), persistent=False)
+        self.register_buffer("offsets", offsets, persistent=False)
 
     def of_queries(self, vectors: Tensor) -> Tensor:
         """`(..., dim)` -> `(..., dim + columns)`."""

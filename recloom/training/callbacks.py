@@ -210,10 +210,12 @@ class ProgressBar(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         text = f"loss {values.get('loss/total', float('nan')):.3f}"
-        if self.monitor is not None:
+        if self.monitor == "any3":
+            text += "  valid " + ", ".join(f"{name} {values[f'valid/{name}']:.4f}" for name in ANY3)
+        elif self.monitor is not None:
             now = values[f"valid/{self.monitor}"]
             self.best = max(self.best, now)
-            text += f"  valid {self.monitor} {now:.4g}, best {self.best:.4g}"
+            text += f"  valid {self.monitor} {now:.4f}, best {self.best:.4f}"
         self.bar.update(self.task, advance=1, values=text)
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from recloom import methods
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.errors import InputError
+from recloom.methods import mminforec
 from recloom.nn.memory import Memory
 from recloom.nn.popularity import Popularity
 from recloom.objectives.mince import mince
@@ -28,7 +29,8 @@ def batch(n=3):
 
 def make(data, **numbers):
     torch.manual_seed(0)
-    method = methods.build("mminforec", data.catalog, **{**QUIET, **numbers})[0].method
+    quiet = {name: value for name, value in QUIET.items() if name != "precision" or numbers.get("loss") != "bpr"}
+    method = methods.build("mminforec", data.catalog, **{**quiet, **numbers})[0].method
     for parameter in method.parameters():
         torch.nn.init.normal_(parameter, 0, 0.5)
     method.backbone.items.ids.weight.data[0] = 0
@@ -336,6 +338,15 @@ def test_what_does_not_fit_is_refused(cycle_with_attributes):
         ({"mince": "around"}, "mince='around'"),
         ({"temporal": False, "general": False}, "nothing to tell"),
         ({"temperature": 0.0}, r"temperature=0\.0"),
+        ({"temperature": 1e-310}, "temperature=1e-310"),
+        ({"logit_scale": 0.0}, r"logit_scale=0\.0"),
+        ({"popularity": -1.0}, r"popularity=-1\.0"),
+        ({"popularity": 1e40}, r"popularity=1e\+40"),
+        ({"popularity": 1.0, "loss": "bpr"}, "only a contrast"),
+        ({"popularity": 1.0, "candidates": "distinct"}, "only a contrast"),
+        ({"popularity": 1.0, "general": False}, "only a contrast"),
+        ({"popularity": 1.0, "windows": "prefixes"}, "only a contrast"),
+        ({"loss": "bpr", "precision": "bf16"}, "precision='bf16' has no effect"),
     ):
         with pytest.raises(InputError, match=message):
             methods.build("mminforec", cycle_with_attributes.catalog, **numbers)
@@ -352,8 +363,38 @@ def test_popularity_adds_the_logarithm_of_counts_to_scores_and_nothing_to_traini
     assert torch.allclose(0.5 * popular.score(asked, items), products + 2 * counts[items].log())
     assert torch.equal(popular.training_step(asked, 0), plain.training_step(asked, 0))
     assert (plain.bias_columns, popular.bias_columns) == (0, 1)
-    with pytest.raises(InputError, match="popularity=-1"):
-        make(cycle_with_attributes, popularity=-1.0)
+    warm = make(cycle_with_attributes, **{**quiet, "logit_scale": 0.3}, temperature=2.0, popularity=2.0)
+    assert torch.equal(warm.catalogue(), popular.catalogue())
+
+
+def test_scores_are_products_with_what_the_memory_adds(cycle_with_attributes):
+    method = make(cycle_with_attributes, slots=3).eval()
+    rows, items = torch.tensor([[3, 1, 4], [2, 0, 0]]), torch.arange(1, cycle_with_attributes.n_items + 1)
+    states = method.backbone(rows)
+    last = torch.stack([states[0, 2], states[1, 0]])
+    read = method.memory.address(last).softmax(-1) @ method.memory.slots
+    table = method.backbone.items.table()[items]
+    torch.testing.assert_close(method.score(SequenceBatch(torch.arange(2), rows), items), (last + read) @ table.t())
+
+
+def test_dropout_of_the_memory_is_on_what_it_returns():
+    memory = Memory(64, 4, dropout=0.5).train()
+    states = torch.randn(100, 64)
+    found, kept = memory(states), memory.eval()(states)
+    assert 0.45 < float((found == 0).float().mean()) < 0.55
+    torch.testing.assert_close(found[found != 0], 2 * kept[found != 0])
+
+
+def test_each_copy_has_its_own_key_dropout(cycle_with_attributes, monkeypatch):
+    seen = []
+    monkeypatch.setattr(mminforec, "multi_instance", lambda rows, keys, *_, **__: seen.append(keys) or rows.sum())
+    method = make(cycle_with_attributes, copies=2, key_dropout=0.5).train()
+    method.training_step(batch(), 0)
+    (keys,) = seen
+    encoded = method.encode(torch.arange(1, 7))
+    assert keys.shape == encoded.shape and 0.3 < float((keys == 0).double().mean()) < 0.7
+    assert not torch.equal(keys[0] == 0, keys[1] == 0)
+    torch.testing.assert_close(keys[keys != 0], 2 * encoded[keys != 0])
 
 
 def test_contrast_with_a_batch_and_popularity_finds_how_likely_items_are():

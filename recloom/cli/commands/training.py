@@ -95,7 +95,11 @@ def train(
     history = run.history
     trained = f"{method}: {history.height} epochs" if history.height else f"{method}: ready, nothing to train"
     if kept := run.selected:
-        trained += f"; validation {kept['metric']} is best after {kept['epoch'] + 1}, {kept['value']:.4g}"
+        after = f"after {kept['epoch'] + 1}"
+        if kept["metric"] == "any3":
+            trained += f"; validation HR@5, NDCG@5 or HR@10 rose last {after}"
+        else:
+            trained += f"; validation {kept['metric']} is best {after}, {kept['value']:.4f}"
     say(trained)
     onward = f"recloom evaluate {quote(str(out))}"
     if not len(prepared.split.valid):
