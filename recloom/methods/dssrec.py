@@ -196,7 +196,8 @@ def build(
         trusted_share, stop_gradient: with `future="intents"` alone.
         cuts: an epoch has "all" pairs of a past and a future (paper), or "one" of each history, drawn anew.
         popularity: weight of the logarithm of an item's training count in its score: 0 is published, 1 suits hits among
-            all items, see `Popularity`.
+            all items, see `Popularity`. Batches of `cuts="one"` hold items of long histories more seldom than counts
+            say.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
         loss, precision: of the second stage, see `NextItem`; a loss without it is refused.
         batch_size: of both stages; the second's rows are of like length.
