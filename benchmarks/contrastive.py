@@ -36,7 +36,7 @@ from recloom.data.module import SequenceData, TrainingBatches
 from recloom.data.windows import prefixes, whole
 from recloom.environment import environment
 from recloom.methods.cl4srec import operators
-from recloom.nn import like_lengths
+from recloom.nn import packing
 from recloom.reproduce import read_data
 from recloom.views import two_different
 
@@ -44,15 +44,15 @@ SHARE, BATCHES = 0.2, 60
 
 
 def any_rows(path: Path) -> float:
-    """Rows in groups of like length over all rows at one time, in turns."""
-    worth, seconds = like_lengths.WORTH, {}
-    for grouped in (True, False):
-        like_lengths.WORTH = worth if grouped else 0.0
+    """Packed rows over padded ones, in turns."""
+    worth, seconds = packing.WORTH, {}
+    for packed in (True, False):
+        packing.WORTH = worth if packed else 0.0
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
             recloom.train("mclrec", path, out=run, share=SHARE / 4, epochs=3, grouping="random", progress=False)
-            seconds[grouped] = pl.read_csv(run / "history-0.csv")["train_seconds"][1:].min()
-    like_lengths.WORTH = worth
+            seconds[packed] = pl.read_csv(run / "history-0.csv")["train_seconds"][1:].min()
+    packing.WORTH = worth
     return seconds[True] / seconds[False]
 
 
@@ -156,7 +156,7 @@ def main() -> None:
         path = Path(folder) / "data"
         recloom.prepare(arguments.folder / "interactions.parquet", min_user=0, min_item=0, out=path)
         history, _ = train(path, method="mclrec", share=SHARE, epochs=3)
-        grouped = any_rows(path)
+        packed = any_rows(path)
         of_coserec = views_of_coserec(data, path)
     ours = float(np.median(history["train_seconds"].to_list()[1:])) / len(made)
     found = {
@@ -165,7 +165,7 @@ def main() -> None:
         "recloom_step_seconds": round(ours, 4),
         "ratio": {name: round(ours / value, 3) for name, value in seconds.items()},
         "views_share_of_step": {"mclrec": round(views / ours, 4), "coserec": round(of_coserec, 4)},
-        "any_rows": round(grouped, 3),
+        "any_rows": round(packed, 3),
     }  # fmt: skip
     print(json.dumps(found, indent=1))
     if arguments.out:

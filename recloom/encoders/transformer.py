@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from recloom.encoders.encoder import Encoder
 from recloom.errors import InputError
 from recloom.nn.dropout import dropout
-from recloom.nn.like_lengths import by_like_length, last_by_like_length
 from recloom.nn.moving_average import AttentionAndAverage, MovingAverage
+from recloom.nn.packing import Packing, packing
 from recloom.nn.transformer_blocks import EPS, BertBlock, OriginalBlock
 
 BLOCKS = ("bert", "original")
@@ -75,7 +74,7 @@ class Transformer(Encoder):
             if value < 1:
                 raise InputError(f"{name}={value}: at least 1 is needed")
         self.dim, self.length, self.dropout = dim, length, dropout
-        self.original, self.from_end = block == "original", positions == "from_end"
+        self.original, self.from_end, self.averages = block == "original", positions == "from_end", average_share > 0
         self.position = nn.Embedding(length, dim)
         self.norm = nn.LayerNorm(dim, 1e-8 if self.original else eps) if input_norm else nn.Identity()
         wide = inner or (dim if self.original else 4 * dim)
@@ -95,49 +94,60 @@ class Transformer(Encoder):
 
     def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         self._check(vectors, context)
-        read = partial(self._states, causal=context == "causal")
-        return by_like_length(read, vectors, valid) if self._groups(vectors) else read(vectors, valid)
+        causal, packed, states = context == "causal", self._packing(valid), self._place(vectors, valid)
+        if packed is None:
+            return self._states(states, valid, causal)
+        return packed.unpack(self._states(packed.pack(states), packed.seen(causal), causal))
 
     def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         """The last real position's state; the last block is computed for it alone."""
         self._check(vectors, context)
-        read = partial(self._ends, causal=context == "causal")
-        return last_by_like_length(read, vectors, valid) if self._groups(vectors) else read(vectors, valid)
+        causal, packed, states = context == "causal", self._packing(valid), self._place(vectors, valid)
+        ends = valid.sum(1, keepdim=True) - 1
+        if packed is None:
+            return self._some(states, valid, causal, ends)[:, 0]
+        return self._some_packed(packed, states, torch.zeros_like(valid).scatter(1, ends, True), causal)
 
     def at(self, vectors: Tensor, valid: Tensor, places: Tensor, context: str = "causal") -> Tensor:
         """The states at some positions; the last block is computed for them alone."""
         self._check(vectors, context)
-        read = partial(self._some, causal=context == "causal")
-        if self._groups(vectors):
-            return by_like_length(read, vectors, valid, places)[places]
-        return read(vectors, valid, places)[places]
+        causal, packed, states = context == "causal", self._packing(valid), self._place(vectors, valid)
+        if packed is None:
+            return self._chosen(states, valid, causal, places)[places]
+        return self._some_packed(packed, states, places, causal)
 
     def _check(self, vectors: Tensor, context: str) -> None:
         self.require(context)
         if vectors.shape[1] > self.length:
             raise InputError(f"a row of {vectors.shape[1]} items is longer than length={self.length} of this encoder")
 
-    def _groups(self, vectors: Tensor) -> bool:
-        """Whether rows may be read in groups: where batches of any lengths come, and launches cost nothing."""
-        return self.training and vectors.device.type == "cpu"
+    def _packing(self, valid: Tensor) -> Packing | None:
+        """How rows share rows, where batches of any lengths come and padding costs much; moving averages do not."""
+        return packing(valid) if self.training and valid.device.type == "cpu" and not self.averages else None
 
-    def _states(self, vectors: Tensor, valid: Tensor, causal: bool) -> Tensor:
-        states = self._before_the_last_block(vectors, valid, causal)
+    def _states(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
+        states = self._before_the_last_block(states, valid, causal)
         return self._leave(self.blocks[-1](states, valid, causal))
 
-    def _ends(self, vectors: Tensor, valid: Tensor, causal: bool) -> Tensor:
-        states, ends = self._before_the_last_block(vectors, valid, causal), valid.sum(1, keepdim=True) - 1
-        return self._leave(self.blocks[-1].at(states, valid, causal, ends)[:, 0])  # type: ignore[operator]
+    def _some(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
+        """States at `places: (batch, m)` -> `(batch, m, dim)`."""
+        states = self._before_the_last_block(states, valid, causal)
+        return self._leave(self.blocks[-1].at(states, valid, causal, places))  # type: ignore[operator]
 
-    def _some(self, vectors: Tensor, valid: Tensor, places: Tensor, causal: bool) -> Tensor:
-        """States where `places` is true; those elsewhere mean nothing."""
-        states = self._before_the_last_block(vectors, valid, causal)
+    def _chosen(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
+        """States where `places: (batch, length)` is true; those elsewhere mean nothing."""
         first = places.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(places.sum(1).max()))]
-        found = self._leave(self.blocks[-1].at(states, valid, causal, first))  # type: ignore[operator]
+        found = self._some(states, valid, causal, first)
         return torch.zeros_like(states).scatter(1, first[..., None].expand_as(found), found)
 
-    def _before_the_last_block(self, vectors: Tensor, valid: Tensor, causal: bool) -> Tensor:
-        states = self._enter(vectors, valid)
+    def _some_packed(self, packed: Packing, states: Tensor, places: Tensor, causal: bool) -> Tensor:
+        chosen = self._chosen(packed.pack(states), packed.seen(causal), causal, packed.pack(places))
+        return packed.unpack(chosen)[places]
+
+    def _before_the_last_block(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
+        if not self.original:
+            states = self.norm(states)
+        states = dropout(states, self.dropout, self.training)
         for block in self.blocks[:-1]:
             states = block(states, valid, causal)
         return states
@@ -145,12 +155,9 @@ class Transformer(Encoder):
     def _leave(self, states: Tensor) -> Tensor:
         return self.norm(states) if self.original else states
 
-    def _enter(self, vectors: Tensor, valid: Tensor) -> Tensor:
-        """Positions, norm and dropout, before the first block."""
-        states = (vectors * self.dim**0.5 if self.original else vectors) + self.positions(valid)
-        if not self.original:
-            states = self.norm(states)
-        return dropout(states, self.dropout, self.training)
+    def _place(self, vectors: Tensor, valid: Tensor) -> Tensor:
+        """Item vectors and their positions."""
+        return (vectors * self.dim**0.5 if self.original else vectors) + self.positions(valid)
 
     def positions(self, valid: Tensor) -> Tensor:
         """Position vectors, `(length, dim)` counted from the start, `(batch, length, dim)` from the end."""

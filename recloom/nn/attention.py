@@ -19,7 +19,8 @@ class SelfAttention(nn.Module):
         dropout: rate on the attention weights while training.
 
     Causal attention needs no padding mask: rows are right-padded, so a real position never sees padding.
-    Bidirectional attention hides padded keys; no row is empty, so none is fully hidden.
+    Bidirectional attention hides padded keys; no row is empty, so none is fully hidden. Packed rows say what each
+    position sees, itself at least: `valid: (batch, length, length)`, where `causal` has no say (see `nn.packing`).
     """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
@@ -40,7 +41,11 @@ class SelfAttention(nn.Module):
             query, key, value = self._by_heads(F.linear(asking, weight, bias))
         else:
             (query,), (key, value) = self._by_heads(self.query(asking)), self._by_heads(self.key_value(read))
-        mixed = self._mix(query, key, value, None if causal else valid[:, None, None, :])
+        if valid.dim() == 3:
+            mask: Tensor | None = valid[:, None]
+        else:
+            mask = None if causal else valid[:, None, None, :]
+        mixed = self._mix(query, key, value, mask)
         return self.output(mixed.transpose(1, 2).reshape(batch, length, dim))
 
     def at(self, asking: Tensor, read: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
@@ -74,7 +79,12 @@ class SelfAttention(nn.Module):
 
 
 def seen_from(places: Tensor, valid: Tensor, causal: bool) -> Tensor:
-    """Which real positions each place sees: `(batch, m)`, `(batch, length)` -> `(batch, m or 1, length)`."""
+    """Which real positions each place sees: `(batch, m)`, `(batch, length)` -> `(batch, m or 1, length)`.
+
+    Of packed rows, where `valid: (batch, length, length)` says it, the rows of the places.
+    """
+    if valid.dim() == 3:
+        return valid.gather(1, places[..., None].expand(-1, -1, valid.shape[2]))
     if not causal:
         return valid[:, None]
     return valid[:, None] & (torch.arange(valid.shape[1], device=valid.device) <= places[..., None])

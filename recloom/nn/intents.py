@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from recloom.nn.last_of import last_of
-from recloom.nn.like_lengths import last_by_like_length
 
 EPS = 1e-12
 
@@ -44,18 +39,13 @@ class IntentDisentangling(nn.Module):
 
     def forward(self, states: Tensor, valid: Tensor, *, label: bool = False) -> Tensor:
         """`states: (batch, length, dim)`, `valid: (batch, length)` -> `(batch, intents, dim)`."""
-        read = partial(self._read, label=label)
-        if self.training and states.device.type == "cpu":
-            return last_by_like_length(read, states, valid)
-        return read(states, valid)
-
-    def _read(self, states: Tensor, valid: Tensor, label: bool) -> Tensor:
-        shares = self.clusters(states) * self.importance(states, valid)[..., None]
-        sums = torch.einsum("blk,bld->bkd", shares, states)
+        belongs = self.clusters(states[valid])
+        shares = belongs.new_zeros(*valid.shape, belongs.shape[1]).masked_scatter(valid[..., None], belongs)
+        sums = torch.einsum("blk,bld->bkd", shares * self.importance(states, valid)[..., None], states)
         return self.norm_intents(self.biases[int(label)] + sums)
 
     def clusters(self, states: Tensor) -> Tensor:
-        """How much each state belongs to each intent (equation 8): `(batch, length, intents)`, rows sum to 1."""
+        """How much each state belongs to each intent (equation 8): `(..., dim)` -> `(..., intents)`, rows sum to 1."""
         similarity = self.norm_states(states) @ self.norm_prototypes(self.prototypes).t()
         return (similarity * self.dim**-0.5).softmax(-1)
 
@@ -63,10 +53,10 @@ class IntentDisentangling(nn.Module):
         """How much each state says of what comes next (equations 9 to 12): `(batch, length)`, 0 on padding."""
         lengths = valid.sum(1)
         at = self.length - lengths[:, None] + torch.arange(valid.shape[1], device=valid.device)
-        placed = states + F.embedding(at.clamp_(max=self.length - 1), self.position)
+        placed = states[valid] + F.embedding(at[valid], self.position)
         keys = self.norm_keys(placed)
         keys = keys + F.relu(self.widen(keys))
-        last = last_of(placed, valid)
-        query = self.norm_query(last + self.query_bias)
-        scores = torch.einsum("bld,bd->bl", keys, query) * self.dim**-0.5
-        return scores.masked_fill(~valid, -torch.inf).softmax(1)
+        query = self.norm_query(placed[lengths.cumsum(0) - 1] + self.query_bias)
+        scores = (keys * query.repeat_interleave(lengths, 0)).sum(-1) * self.dim**-0.5
+        spread = torch.full_like(valid, -torch.inf, dtype=scores.dtype).masked_scatter(valid, scores)
+        return spread.softmax(1)
