@@ -47,6 +47,30 @@ def cycle_with_attributes():
     return recloom.prepare(cycle_log(), items=items, min_user=0, min_item=0)
 
 
+@pytest.fixture(scope="session")
+def layer_of_pytorch():
+    """The function that makes PyTorch's own layer, with ReLU and without dropout, of a post-norm block's weights."""
+
+    def make(block, eps):
+        dim, attention = block.widen.in_features, block.attention
+        numbers = {"dropout": 0.0, "activation": "relu", "layer_norm_eps": eps, "batch_first": True}
+        layer = torch.nn.TransformerEncoderLayer(dim, attention.heads, block.widen.out_features, **numbers).double()
+        projected = (attention.query, attention.key_value)
+        layer.self_attn.in_proj_weight.data = torch.cat([part.weight for part in projected]).detach()
+        layer.self_attn.in_proj_bias.data = torch.cat([part.bias for part in projected]).detach()
+        for theirs, ours in (
+            (layer.self_attn.out_proj, attention.output),
+            (layer.linear1, block.widen),
+            (layer.linear2, block.narrow),
+            (layer.norm1, block.norm_attention),
+            (layer.norm2, block.norm_forward),
+        ):
+            theirs.load_state_dict(ours.state_dict())
+        return layer.eval()
+
+    return make
+
+
 @pytest.fixture
 def real_data():
     """The folder of real data sets, or a skip that says what is missing."""

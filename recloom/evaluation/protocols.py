@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,14 +17,17 @@ class Protocol:
         name: how results name it; no number is shown without it.
         candidates: "all" items compete, or the target and a sample drawn "uniform" or by "popularity".
         negatives: size of that sample; 0 where all items compete.
-        mask_history: the user's whole input is removed from the candidates. Sampled negatives are never in
-            the history, so it says nothing there.
+        mask_history: the items of the user's whole input lose their own score. Sampled negatives are never in the
+            history, so it says nothing there.
+        history_score: what they have instead: minus infinity removes them; 0 is what code of S3-Rec's family gives
+            them, so that they come before items of negative score.
     """
 
     name: str
     candidates: Literal["all", "uniform", "popularity"]
     negatives: int
     mask_history: bool
+    history_score: float = -math.inf
 
     @property
     def sampled(self) -> bool:
@@ -36,6 +40,7 @@ PROTOCOLS: dict[str, Protocol] = {
     for protocol in (
         Protocol("full-mask", "all", 0, True),
         Protocol("full-open", "all", 0, False),
+        Protocol("full-zero", "all", 0, True, 0.0),
         Protocol("sample-99", "uniform", 99, False),
         Protocol("pop-100", "popularity", 100, False),
     )

@@ -260,7 +260,7 @@ class Evaluator:
             return
         scores[:, self.n_items :] = -torch.inf
         if self.protocol.mask_history:
-            scores.view(-1).index_fill_(0, self._history(rows), -torch.inf)
+            scores.view(-1).index_fill_(0, self._history(rows), self.protocol.history_score)
         target = scores.gather(1, torch.from_numpy(self._targets[rows] - 1).to(self.device)[:, None])
         longest, beyond = self.k[-1], max(self.n_items, self.k[-1] + 1)
         if self.lists:

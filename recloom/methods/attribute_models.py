@@ -37,7 +37,8 @@ def make_backbone(
 
     Args:
         model: "sasrec" or "gru4rec".
-        items: "id" alone, or with attributes in a form of `ItemsByAttention`: "att", "attcc" or "meancc".
+        items: "id" alone, or with attributes: "att", what attention to them makes of the item; "attcc", that beside the
+            item's own vector; "meancc", the mean of the attributes' vectors beside it.
         dim: width of the vectors of items and attributes; "attcc" and "meancc" lay both end to end.
         layers, heads: of the Transformer and, in "att" and "attcc", of the attention over attributes.
     """

@@ -5,16 +5,22 @@ Paper: Ma et al., Disentangled Self-Supervision in Sequential Recommenders, KDD 
 Departures. What the paper leaves open is an argument of `build`, with these defaults:
 - The encoder is a single-head SASRec, `block="original"`; every re-implementation uses the "bert" one.
 - Both losses are divided by the batch (the paper writes sums); with Adam only the weight decay tells the difference.
-- The chosen width, depth, K and lambda of the paper's search are not reported: 64, 2, 4 and .5 are ours.
+- What the paper's search chose is not reported: width 64, depth 2, K 4, lambda .5, both dropout rates of .5 and no
+  decay are ours.
 - A batch holds 128 pairs (user, t) drawn alike over all pairs, as in the paper. `grouping="length"` takes histories of
   like length together, which is faster but brings pairs of one user into one batch, where each is a wrong answer to
   the other, more often than chance. A past and a future keep their items nearest to t. `cuts="one"` has one t of each
   user an epoch, drawn anew, as re-implementations do: no two of a batch are of one user, and an epoch is much shorter.
-- Gradients flow into the future's side too (`stop_gradient=True` for not); items are not collapsed.
+- Gradients flow into the future's side too (`stop_gradient=True` for not). Next items that a batch holds twice are
+  wrong answers to each other, and so are pairs of one user; no option leaves them out.
 - `two_stage=True` is how re-implementations use it: the objective pre-trains the encoder alone, and next-item
   prediction fine-tunes it; theirs is with `loss="bce"`.
-- `future="items"` and "next-three" take the mean over the items (the paper writes a sum, and tells no scale).
+- `future="items"` and "next-three" take the mean over the items (the paper writes a sum, and tells no scale); their
+  wrong answers are the next items of the other rows.
 - The encoder's weights start as in the library's other Transformers (the paper's software draws Glorot-uniform ones).
+  Of the intents' parts the paper tells the start of the biases of the sums alone; prototypes start like those, the
+  other biases at 0, positions normal within .02.
+- Trained on what stands before the validation item (the reference of pop-100 trains on that item too).
 - The negatives of pop-100 are drawn by training counts alone; the paper's reference counts held-out actions too.
 - Histories are answered by products alone, which rank by how much likelier a history makes an item than it is anyway:
   right for the paper's pop-100, whose candidates are drawn by popularity. `popularity=1` ranks by how likely items are,
@@ -60,7 +66,7 @@ class DSSRec(Method):
     Args:
         backbone: reads the causal context.
         popularity: what items' counts add to their scores; it has no part in training.
-        intents: K, the vectors of a row.
+        intents: K, the vectors that a history is read as.
         trusted_share: lambda, the share of (row, intent) pairs that are trusted; 0 trains on next items alone.
         future: what is reconstructed of it; the rows of the paper's Table 2: "intents" (0), "none" (1), "items" (2),
             "next-three" (3).
@@ -193,18 +199,21 @@ def build(
 
     Args:
         model: "sasrec"; "gru4rec" and "caser" read `dim`, `length` and `dropout`, and refuse the Transformer's others.
-        trusted_share, stop_gradient: with `future="intents"` alone.
+        trusted_share: lambda, the share of a batch's (row, intent) pairs whose future is learnt, the easiest; 0 learns
+            next items alone. With `future="intents"` alone.
+        stop_gradient: the future's side is a constant. With `future="intents"` alone.
         cuts: an epoch has "all" pairs of a past and a future (paper), or "one" of each history, drawn anew.
         popularity: weight of the logarithm of an item's training count in its score: 0 is published, 1 suits hits among
             all items, see `Popularity`. Batches of `cuts="one"` hold items of long histories more seldom than counts
             say.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
-        loss, precision: of the second stage, see `NextItem`; a loss without it is refused.
+        loss, precision: of the second stage, see `NextItem`; without it they are refused.
         batch_size: of both stages; the second's rows are of like length.
         grouping: batches of the objective hold any pairs ("random"), or those of like length ("length").
     """
     if not two_stage:
-        refuse_unread(build, {"loss": loss}, "it is the second stage's; leave it out, or say two_stage=True")
+        of_second = {"loss": loss, "precision": precision}
+        refuse_unread(build, of_second, "it is the second stage's; leave it out, or say two_stage=True")
     else:
         refuse_unread(build, {"popularity": popularity}, "two_stage=True ends with next items alone; leave it out")
     if future != "intents":

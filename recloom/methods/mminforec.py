@@ -22,8 +22,9 @@ Departures. Defaults follow the authors' code where it differs from the paper; m
   encodes every occurrence. Rows hold `length` inputs and the target after them (code: 50 items, 49 inputs).
 - Weights are selected by one metric, NDCG@10; `valid_metric="any3"` (code) takes the last epoch in which HR@5, NDCG@5
   or HR@10 was above its value in the epoch taken before.
-- Seen items and padding are no candidates under full-mask; the code scores seen items 0 and ranks padding too, which no
-  argument offers.
+- Seen items are no candidates under full-mask; the code scores them 0, as full-zero does. Padding is never ranked, as
+  it is in the code.
+- `precision="auto"` forms products in bf16 where the processor has units for it (code: fp32).
 - Histories are answered by products alone (code), which rank by how much likelier a history makes an item than it is
   anyway; `popularity=1` ranks by how likely it is, see `Popularity`.
 `mince="outside"` takes the mean of logarithms instead of the logarithm of a sum; `temporal=False` and `general=False`
@@ -115,6 +116,8 @@ class MMInfoRec(Method):
         for name, value in (("copies", copies), ("steps", steps)):
             if value < 1:
                 raise InputError(f"{name}={value}: at least 1 is needed")
+        if steps > backbone.encoder.length:
+            raise InputError(f"steps={steps}: rows of length={backbone.encoder.length} do not reach so far; lower it")
         if logit_scale <= 0:
             raise InputError(f"logit_scale={logit_scale} must be above 0")
         if not temporal and not general:
@@ -238,14 +241,16 @@ def build(
     See `MMInfoRec` and `Memory`.
 
     Published: Beauty 2 layers and heads, decay 1e-4, scale .3; Sports 1, 1e-3, .6; Toys 1, 0, .1, two steps; Yelp 1,
-    .1, 3; 50 epochs on Beauty and Yelp.
+    .1, 3, under which ours learns nothing; 50 epochs on Beauty and Yelp.
 
     Args:
-        memory: `kind` of `Memory`: "residual", "plain" or "none".
+        memory: "residual", a state plus what it reads (Res-M); "plain", what it reads alone (FC-M); or "none".
+        slots: vectors of the memory; 0 is as memory="none".
         memory_dropout: rate on what is read of the memory.
         temperature: one over `logit_scale`; either may be given.
         popularity: weight of the logarithm of an item's training count in its score: 0 is published, 1 suits hits among
-            all items, see `Popularity`. Training is the same; the epoch that is kept may be another.
+            all items. Training is the same; the epoch that is kept may be another.
+        steps: how far ahead rows predict, at most `length`.
         positives: "all" or "single"; what is learnt is the same, and the loss differs by constants.
         init: of all weights: "uniform" within one over the root of `dim` (code), or each part's own ("default").
     """

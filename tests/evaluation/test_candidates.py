@@ -104,7 +104,7 @@ def test_given_negatives_get_their_target_and_are_checked(make_data):
 def test_protocols_are_found_by_name():
     assert get_protocol("full-mask").mask_history and not get_protocol("full-open").mask_history
     assert get_protocol("pop-100") is get_protocol(get_protocol("pop-100"))
-    with pytest.raises(InputError, match="full-mask, full-open, sample-99, pop-100"):
+    with pytest.raises(InputError, match="full-mask, full-open, full-zero, sample-99, pop-100"):
         get_protocol("all")
     with pytest.raises(InputError, match="ranks all items"):
         sampled_candidates(None, "test", "full-mask")

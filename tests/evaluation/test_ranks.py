@@ -85,6 +85,23 @@ def test_scores_and_vectors_agree_and_scores_stay(random_data, protocol):
     assert by_scores.ranks.tolist() == by_vectors.ranks.tolist()
 
 
+def test_full_zero_gives_the_history_a_score_of_zero(random_data):
+    data = random_data(n_items=50)
+    queries, table = whole_numbers(60, 2, 4, seed=1), whole_numbers(52, 4, seed=2)
+    scores = torch.einsum("uid,nd->uin", queries, table).amax(1)
+    for row in range(60):
+        scores[row, sorted(set(data.history(row)))] = 0.0
+    expected, tops = slow_ranks(data, scores.numpy(), masked=False, kmax=40)
+    result = run_vectors(Evaluator(data, protocol="full-zero", k=40), queries, table)
+    assert result.ranks.tolist() == expected.tolist() and result.protocol == "full-zero"
+    for row, top in enumerate(tops):
+        assert scores[row, result.lists[row]].tolist() == top
+    assert any(set(result.lists[row]) & set(data.history(row)) for row in range(60)), "it is not removed"
+    unseen = [int(target) not in data.history(row) for row, target in enumerate(result.targets)]
+    removed = run_vectors(Evaluator(data, protocol="full-mask"), queries, table)
+    assert (removed.ranks <= result.ranks)[unseen].all() and (removed.ranks < result.ranks)[unseen].any()
+
+
 @pytest.mark.parametrize("lists", [True, False])
 @pytest.mark.parametrize("n_items", [13, 50, 997])
 def test_capped_ranks_agree_with_exact_ones_up_to_k(random_data, lists, n_items):

@@ -1,6 +1,7 @@
 """MMInfoRec: its loss by the authors' nested loops, its memory, and what is trained and kept."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,42 @@ def slow(method, *, n_rows=3, copies=1, steps=1, counted=True, distinct=False, s
 def test_the_loss_is_the_authors_nested_loops(cycle_with_attributes, items, model):
     method = make(cycle_with_attributes, items=items, model=model, copies=1, logit_scale=0.7)
     assert method.training_step(batch(), 0).item() == pytest.approx(slow(method), rel=1e-8)
+
+
+@pytest.mark.parametrize("items", ["attcc", "att"])
+def test_items_and_rows_are_read_by_layers_of_pytorch(layer_of_pytorch, items):
+    """All items padded to the most attributes, as in the authors' code: 2, 3, 1, 4 and none; item 6 is untrained."""
+    owned = [[1, 2], [1, 3, 5], [4], [2, 3, 4, 5], [], [2]]
+    offsets = np.cumsum([0, 0, *map(len, owned), 0])
+    counts = np.array([0, 1, 1, 1, 1, 1, 0, 0])
+    catalog = Catalog(np.arange(6), None, list("abcde"), offsets, np.concatenate(owned), counts, counts)
+    method = make(SimpleNamespace(catalog=catalog), items=items, layers=2, heads=2).eval()
+    table, attributes = method.backbone.items.ids.weight.detach(), method.backbone.items.attributes.weight.detach()
+    wide = torch.tensor([row + [0] * (4 - len(row)) for row in owned])
+    own = torch.cat([table[1:6], torch.zeros(1, 8).double()])
+    tokens = torch.cat([own[:, None], attributes[wide]], 1)
+    hidden = F.pad(wide == 0, (1, 0))
+    for block in method.backbone.items.blocks:
+        tokens = layer_of_pytorch(block, 1e-5)(tokens, src_key_padding_mask=hidden)
+    encoded = tokens[:, 0] if items == "att" else torch.cat([own, tokens[:, 0]], 1)
+    torch.testing.assert_close(method.encode(torch.arange(1, 7))[0], encoded)
+    torch.testing.assert_close(method.backbone.items.table()[1:7], encoded)
+    rows = torch.tensor([[3, 1, 4, 6], [2, 5, 0, 0]])
+    states = F.embedding(rows, F.pad(encoded, (0, 0, 1, 0))) + method.backbone.encoder.position.weight[:4]
+    for block in method.backbone.encoder.blocks:
+        states = layer_of_pytorch(block, 1e-5)(states, src_mask=torch.full((4, 4), -torch.inf).double().triu(1))
+    torch.testing.assert_close(method.backbone(rows)[rows > 0], states[rows > 0])
+
+
+def test_dropout_is_in_all_places_of_the_layers_and_no_key_dropout_reaches_the_rows(cycle_with_attributes):
+    method = make(cycle_with_attributes, dropout=0.3)
+    for block in [*method.backbone.items.blocks, *method.backbone.encoder.blocks]:
+        assert (block.dropout, block.inner_dropout, block.attention.dropout) == (0.3, 0.3, 0.3)
+    assert method.backbone.encoder.dropout == 0.3
+    method, read = make(cycle_with_attributes, key_dropout=0.9).train(), []
+    method.backbone.encoder.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    method.training_step(batch(), 0)
+    torch.testing.assert_close(read[0], method.backbone.items.table()[torch.tensor(ROWS)])
 
 
 def test_a_recurrent_unit_reads_what_came_before(cycle_with_attributes):
@@ -335,6 +372,7 @@ def test_what_does_not_fit_is_refused(cycle_with_attributes):
         ({"items": "mean"}, "items='mean'"),
         ({"memory": "big"}, "memory='big'"),
         ({"copies": 0}, "copies=0"),
+        ({"steps": 9, "length": 8}, "steps=9"),
         ({"mince": "around"}, "mince='around'"),
         ({"temporal": False, "general": False}, "nothing to tell"),
         ({"temperature": 0.0}, r"temperature=0\.0"),
