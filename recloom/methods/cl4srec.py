@@ -2,7 +2,8 @@
 
 Paper: Xie et al., Contrastive Learning for Sequential Recommendation, ICDE 2022. The authors have published no code.
 
-Departures: the next-item loss is the softmax over all items (the paper samples negatives). Ratios, the weight of the
+Departures: the next-item loss is the softmax over all items (the paper samples negatives, as `loss` and `negatives`
+allow). Ratios, the weight of the
 contrast and the rule that a history's two operators differ are those of the implementation in DuoRec's code, which
 later tables report; that code also overwrites its stored histories while it augments them, which is not copied.
 Histories of one item are left as they are, but for `mask_ratio=1`. Contrast by dot products at temperature 1, over the
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
@@ -108,6 +109,7 @@ def build(
     contrast_weight: float = 0.1,
     temperature: float = 1.0,
     loss: str = "softmax",
+    negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
     """CL4SRec from numbers; see `operators`, `NextItem` and `CL4SRec`.
@@ -115,11 +117,15 @@ def build(
     Args:
         contrast_weight: of the contrast of the two views.
         temperature: of the contrast.
+        negatives: how many items a sampled loss draws for each target.
         windows: "prefixes" has one target a row (code); "whole" all targets of a history, several times cheaper.
     """
+    if not contrast_weight:
+        reason = "contrast_weight=0 leaves the contrast out; leave this out too"
+        refuse_unread(build, {"temperature": temperature}, reason)
     method = CL4SRec(
         backbone(catalog),
-        NextItem(loss, precision=precision),
+        NextItem(loss, negatives=negatives, precision=precision),
         operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio, least=2 if contrast_weight else 0),
         weight=contrast_weight,
         temperature=temperature,

@@ -30,7 +30,7 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.correlation import correlated_items
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed, with_presets
@@ -55,11 +55,12 @@ class CoSeRec(Method):
         next_item: the main loss.
         catalog: which items were trained.
         ratios: of each of `OPERATORS`; 0 leaves it out.
-        threshold: histories of at most so many items are seen through the first three operators alone.
+        threshold: histories of at most so many items are seen through "substitute", "insert" and "mask" alone.
         correlated: of so many items that go together best with an item, one is drawn for each place of a view.
         warmup: epochs before the items' vectors also say which go together; None for never.
         weight, temperature: of the contrast.
-        contrast_on: "flat", "mean" or "last"; see `row_vectors`.
+        contrast_on: what of two views is compared: "flat" (all states end to end), "mean" (their mean) or "last" (the
+            last one).
     """
 
     on: Tensor
@@ -94,6 +95,9 @@ class CoSeRec(Method):
             some = ", ".join(f"{name}_ratio" for name, need in zip(OPERATORS, needed.tolist(), strict=True) if need)
             whose = f"histories of at most threshold={threshold} items" if threshold > 0 else "views"
             raise InputError(f"{whose} need an operator: give one of {some} a value above 0")
+        for name, count in (("threshold", threshold), ("warmup", warmup or 0)):
+            if count < 0:
+                raise InputError(f"{name}={count} must be 0 or more")
         if not 1 <= correlated < max(2, int(catalog.trained[1:-1].sum())):
             raise InputError(f"correlated={correlated} must be at least 1 and below the number of trained items")
         self.next_item, self.ratios, self.threshold, self.warmup = next_item, ratios, threshold, warmup
@@ -221,7 +225,16 @@ def make_method(
         reorder_ratio: share of it, in one piece, that is put in another order.
         contrast_weight: of the contrast of the two views.
         temperature: of the contrast.
+        negatives: how many items a sampled loss draws for each target.
     """
+    of_partners = {"correlated": correlated, "warmup": warmup}
+    if not contrast_weight:
+        of_contrast = {"threshold": threshold, "temperature": temperature, "contrast_on": contrast_on}
+        reason = "contrast_weight=0 leaves the contrast out; leave this out too"
+        refuse_unread(make_method, of_contrast | of_partners, reason)
+    if not substitute_ratio and not insert_ratio:
+        reason = "substitute_ratio=0 and insert_ratio=0 leave out what reads correlated items; leave this out too"
+        refuse_unread(make_method, of_partners, reason)
     ratios = (substitute_ratio, insert_ratio, mask_ratio, crop_ratio, reorder_ratio)
     return CoSeRec(
         backbone,

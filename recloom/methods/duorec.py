@@ -23,7 +23,7 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import Catalog
 from recloom.data.windows import Windows
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.composition import MakeBackbone, composed
@@ -160,18 +160,24 @@ def build(
     similarity: str = "dot",
     mask_same_target: bool = False,
     loss: str = "softmax",
+    negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
     """DuoRec from numbers; see `DuoRec` and, for the main loss, `NextItem`.
 
     Args:
         contrast_weight: of the contrast.
+        negatives: how many items a sampled loss draws for each target.
         windows: "prefixes" has one target a row (code); with "whole", several times cheaper, a row's last target is
             the one that counts in the contrast.
     """
+    if not contrast_weight:
+        of_contrast = {"contrast": contrast, "temperature": temperature, "similarity": similarity}
+        reason = "contrast_weight=0 leaves the contrast out; leave this out too"
+        refuse_unread(build, of_contrast | {"mask_same_target": mask_same_target}, reason)
     method = DuoRec(
         backbone(catalog),
-        NextItem(loss, precision=precision),
+        NextItem(loss, negatives=negatives, precision=precision),
         contrast=contrast,
         weight=contrast_weight,
         temperature=temperature,

@@ -29,7 +29,7 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.catalog import PAD, Catalog
 from recloom.data.module import window_batch
-from recloom.errors import InputError
+from recloom.errors import InputError, refuse_unread
 from recloom.methods import sasrec
 from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
@@ -58,7 +58,8 @@ class ICLRec(Method):
         contrast_weight: of the contrast of the two views.
         intent_weight: of the contrast with the intents' centres.
         temperature: of both contrasts.
-        contrast_on: how views are compared with each other; see `row_vectors`. With centres it is "mean".
+        contrast_on: what of two views is compared: "flat" (all states end to end), "mean" (their mean) or "last" (the
+            last one). With centres it is "mean".
         mask_same_intent: histories of one intent are no negatives of each other in the intent's contrast.
         clustering: by "torch", "faiss", or "auto": faiss where it is installed.
         restarts: clusterings of an epoch, of which the closest is kept.
@@ -191,8 +192,12 @@ def build(
     Layers in the code: Beauty 1, Sports 2, Toys 3, Yelp 2.
 
     Args:
+        negatives: how many items a sampled loss draws for each target.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """
+    if not intent_weight:  # the others a preset may have set
+        reason = "intent_weight=0 leaves the intents out; leave this out too"
+        refuse_unread(build, {"intents": intents, "clustering": clustering}, reason)
     drawn = bool(contrast_weight or intent_weight)
     method = ICLRec(
         backbone(catalog),

@@ -68,8 +68,10 @@ def with_learned_rates(backbone: Backbone, relaxation: float) -> Backbone:
     """A backbone over a Transformer whose blocks learn their rates; it keeps its weights."""
     encoder = backbone.encoder
     assert isinstance(encoder, Transformer)
-    if not 0 < encoder.dropout < 1 or relaxation <= 0:
-        raise InputError(f"dropout={encoder.dropout} must lie between 0 and 1 to be learnt; relaxation above 0")
+    if not 0 < encoder.dropout < 1:
+        raise InputError(f"dropout={encoder.dropout} must lie between 0 and 1, neither of them, to be learnt")
+    if not relaxation > 0:
+        raise InputError(f"relaxation={relaxation} must be above 0")
     for place, block in enumerate(encoder.blocks):
         attention = block.attention
         learnt = LearnedDropoutBlock(encoder.dim, attention.heads, encoder.dropout, attention.dropout, relaxation)  # type: ignore[union-attr,arg-type]

@@ -11,13 +11,15 @@ Departures. Defaults follow the authors' code where it differs from the paper; e
 - `margin_extrema="row"` (code), or "global" (paper). `margin_weight=0.1` of the contrast's own weight in the encoder's
   step, and as it is in the augmenters' (code); `margin_scaled=True` multiplies it by beta there too (paper).
 - `normalise=True` (code): augmenters' outputs have unit norm, here guarded against 0.
-- Masked items become the mask item (paper); the code hides them as padding, which right-padded rows cannot hold.
+- Masked items become the mask item (paper); the code hides them as padding, which right-padded rows cannot hold and no
+  argument offers.
 - `temperature=1` of all contrasts (paper); the code's learned contrasts keep 1 whatever is set.
 - The softmax is over the items alone (code: the row of padding too).
 - The weight of the first contrast, lambda, does not act on the augmenters and is left out of their step.
 `preset="paper"` sets those in which the two differ to the paper's values where they are not given, "code" to the
-code's. The code selects by MRR@10 under full-open, ours by NDCG@10 under full-mask, and draws batches of any 256 rows
-(`grouping="random"`), ours hold rows of like length. Beauty: lambda 0, beta .05; Sports .04, .4; Yelp .03, .1.
+code's, and batches to any 256 rows (`grouping="random"`), where ours hold rows of like length. The code selects by
+MRR@10 under full-open, ours by NDCG@10 under full-mask. The paper implies one sequence a user, which `windows="whole"`
+has; the code, and both presets, have every prefix. Beauty: lambda 0, beta .05; Sports .04, .4; Yelp .03, .1.
 """
 
 from __future__ import annotations
@@ -88,14 +90,14 @@ class MCLRec(Method):
         augmenters: w1 and w2; the same module twice for a shared one.
         random_weight: lambda, of the contrast of the random views.
         learned_weight: beta, of the contrasts with learned views.
-        margin_weight: of the margin regulariser beside those contrasts, gamma over beta.
+        margin_weight: of the margin regulariser beside the learned contrasts, gamma over beta.
         temperature: of all contrasts; the margin reads products as they are.
         schedule: of a batch's steps: "theta,phi,theta", "theta,phi", or "joint" for all in one; "epochs" has epochs of
             theta and of phi in turn.
         contrast_scale: a contrast is the "mean" over its 2B views, or the "sum" of both directions', twice as much.
         margin_pairs: the pairs the regulariser reads: "all" of equation 9's, or the "augmented" one alone.
         margin_extrema: whose least right and greatest wrong product it reads: each "row"'s, or "global", the batch's.
-        margin_scaled: beta multiplies it in the augmenters' step too.
+        margin_scaled: beta multiplies the regulariser in the augmenters' step too.
         normalise: learned views have unit norm.
     """
 
@@ -179,7 +181,7 @@ class MCLRec(Method):
         return self.make_optimizer(self.backbone.parameters()), self.make_optimizer(self.augmenters.parameters())
 
 
-@with_presets(code=CODE, paper=PAPER)
+@with_presets(code=CODE | {"grouping": "random"}, paper=PAPER | {"grouping": "random"})
 @composed(
     backbone=partial(sasrec.make_backbone, attention_dropout=0.5),
     training=partial(WindowsSchedule, windows="prefixes"),
@@ -206,6 +208,7 @@ def build(
     margin_scaled: bool = CODE["margin_scaled"],
     normalise: bool = CODE["normalise"],
     loss: str = "softmax",
+    negatives: int = 1,
     precision: str = "auto",
 ) -> list[Stage]:
     """MCLRec from numbers; see `MCLRec`, `operators` and, for the main loss, `NextItem`.
@@ -215,8 +218,10 @@ def build(
         augmenter: "mlp", "attention" or "convolution".
         shared: one augmenter serves both views.
         temperature: of all contrasts; the margin reads products as they are.
-        schedule: with "epochs", those of the augmenters count among `epochs`, and, as they leave validation as it is,
-            among those that `patience` waits.
+        schedule: of the steps of a batch: "theta,phi,theta", "theta,phi", or "joint" for all in one. With "epochs",
+            epochs of theta and of phi in turn; those of phi count among `epochs` and, as they leave validation as it
+            is, among those that `patience` waits.
+        negatives: how many items a sampled loss draws for each target.
         windows: "prefixes" has one target a row (code); "whole" all targets of a history, several times cheaper.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """
@@ -224,7 +229,7 @@ def build(
     first = get_augmenter(augmenter, made.encoder.dim)
     method = MCLRec(
         made,
-        NextItem(loss, precision=precision),
+        NextItem(loss, negatives=negatives, precision=precision),
         operators(catalog.mask_id, crop_ratio, mask_ratio, reorder_ratio, least=2),
         (first, first if shared else get_augmenter(augmenter, made.encoder.dim)),
         random_weight=random_weight,

@@ -63,6 +63,8 @@ class ExtraLayers(Encoder):
 
     def __init__(self, encoder: Encoder, extra: int, left_out: int, dropout: float) -> None:
         super().__init__()
+        if extra < 0:
+            raise InputError(f"extra_layers={extra} must be 0 or more")
         if not 0 <= left_out <= extra:
             raise InputError(f"left_out={left_out} of extra_layers={extra}: must lie in 0..{extra}")
         self.contexts = encoder.contexts  # type: ignore[misc]
@@ -109,7 +111,8 @@ class SRMA(Method):
             each view is added to the view's.
         complement_weight: of the other encoder, in either way.
         temperature: of the contrasts.
-        contrast_on: "flat", "mean" or "last"; see `row_vectors`.
+        contrast_on: what of two views is compared: "flat" (all states end to end), "mean" (their mean) or "last" (the
+            last one).
         layer_choice: the two views leave out layers drawn for each ("distinct"), or the "same" ones.
     """
 
@@ -226,6 +229,7 @@ def build(
         extra_layers: light layers behind the encoder, some of which are left out in each view.
         left_out: how many of them.
         contrast_weight: of the contrast of the views.
+        negatives: how many items a sampled loss draws for each target.
         pretrain_epochs: of the encoder beside it, the most; it stops 10 after the best, whatever `patience` says.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """

@@ -61,4 +61,6 @@ def get_augmenter(name: str, dim: int) -> nn.Module:
     """An augmenter by name."""
     if name not in AUGMENTERS:
         raise InputError(f"augmenter={name!r} is not known; choose one of {', '.join(AUGMENTERS)}")
+    if name == "mlp" and dim < 4:
+        raise InputError(f"dim={dim}: augmenter='mlp' has a layer of a quarter of it; choose at least 4")
     return AUGMENTERS[name](dim)

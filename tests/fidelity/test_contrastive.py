@@ -171,6 +171,51 @@ def test_ratios_lie_in_0_to_1_and_leave_enough_operators(cycle, name):
         assert methods.build(name, cycle.catalog, **weights, **dict.fromkeys(ratios, 0.0))
 
 
+@pytest.mark.parametrize(
+    ("name", "off", "unread"),
+    [
+        ("cl4srec", {"contrast_weight": 0.0}, {"temperature": 0.2}),
+        ("duorec", {"contrast_weight": 0.0}, {"mask_same_target": True}),
+        ("duorec", {"contrast_weight": 0.0}, {"contrast": "un"}),
+        ("coserec", {"contrast_weight": 0.0}, {"threshold": 12}),
+        ("coserec", {"substitute_ratio": 0.0, "insert_ratio": 0.0}, {"warmup": 5}),
+        ("lma4rec", {"substitute_ratio": 0.0, "insert_ratio": 0.0}, {"correlated": 3}),
+        ("iclrec", {"intent_weight": 0.0}, {"intents": 3}),
+    ],
+)
+def test_what_is_switched_off_leaves_nothing_unread(cycle, name, off, unread):
+    assert methods.build(name, cycle.catalog, **off) and methods.build(name, cycle.catalog, **unread)
+    with pytest.raises(InputError, match=f"{next(iter(unread))}=.* has no effect: .*=0 "):
+        methods.build(name, cycle.catalog, **off, **unread)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "said"),
+    [
+        ("coserec", {"threshold": -1}, "threshold=-1"),
+        ("coserec", {"warmup": -3}, "warmup=-3"),
+        ("lma4rec", {"relaxation": 0.0}, r"relaxation=0\.0 must be above 0"),
+        ("srma", {"extra_layers": -1}, "extra_layers=-1 must be 0 or more"),
+        ("mclrec", {"dim": 2}, "dim=2: augmenter='mlp'"),
+    ],
+)
+def test_numbers_out_of_range_are_named(cycle, name, numbers, said):
+    with pytest.raises(InputError, match=said):
+        methods.build(name, cycle.catalog, **numbers)
+
+
+@pytest.mark.parametrize("name", ["cl4srec", "duorec", "mclrec"])
+def test_a_sampled_loss_takes_its_number_of_negatives(cycle, name):
+    assert methods.build(name, cycle.catalog, loss="bce", negatives=3)[0].method.next_item.negatives == 3
+    with pytest.raises(InputError, match="negatives=3 has no effect"):
+        methods.build(name, cycle.catalog, negatives=3)
+
+
+def test_a_preset_of_mclrec_takes_batches_of_any_rows(cycle):
+    groupings = [methods.build("mclrec", cycle.catalog, preset=name)[0].grouping for name in (None, "code", "paper")]
+    assert groupings == ["length", "random", "random"]
+
+
 @pytest.mark.parametrize("rows", [[50, 3, 3, 7, 1, 20, 2, 4], [5, 5, 0, 5], [50, 50, 49], [1]])
 def test_products_pass_over_padding_before_the_start_of_a_row(rows):
     draw = torch.Generator().manual_seed(0)

@@ -71,8 +71,8 @@ def test_the_expectation_step_reads_all_training_histories_without_dropout(cycle
 
 
 def test_centres_have_no_gradient_and_are_found_where_they_are_used_alone(cycle):
-    numbers = {**SMALL, "dropout": 0.5, "intents": 4, "epochs": 1}
-    one = recloom.train("iclrec", cycle, progress=False, **numbers).method
+    numbers = {**SMALL, "dropout": 0.5, "epochs": 1}
+    one = recloom.train("iclrec", cycle, progress=False, intents=4, **numbers).method
     assert one.centres.shape == (4, 8) and not one.centres.requires_grad
     torch.testing.assert_close(one.centres.norm(dim=1), torch.ones(4))
     without = recloom.train("iclrec", cycle, progress=False, intent_weight=0.0, **numbers).method
