@@ -30,6 +30,7 @@ def info_nce(
     similarity: str = "dot",
     same: Tensor | None = None,
     real: Tensor | None = None,
+    among: str = "views",
 ) -> Tensor:
     """Mean over the 2B views of `-log exp(s(v, v')) / sum over all other views exp(s(v, w))`, v' the partner of v.
 
@@ -41,21 +42,29 @@ def info_nce(
             target; a row's own partner always stays.
         real: `(2 * batch,)` how many values at the end of each view are real at most, where 0 stands before them, whose
             products are spared; all if None.
+        among: negatives of a view are all other "views", or, as in-batch pairs, the "partners" of other rows alone.
 
     With one row there is nothing to tell apart, and the loss is 0.
     """
     check_info_nce(temperature, similarity)
+    if among not in ("views", "partners"):
+        raise InputError(f"among={among!r} is not known; choose 'views' or 'partners'")
     with torch.autocast(one.device.type, enabled=False):  # in mixed precision too: products may be large
-        return _info_nce(at_least_fp32(torch.cat([one, two])), temperature, similarity, same, real)
+        return _info_nce(at_least_fp32(torch.cat([one, two])), temperature, similarity, same, real, among)
 
 
-def _info_nce(views: Tensor, temperature: float, similarity: str, same: Tensor | None, real: Tensor | None) -> Tensor:
+def _info_nce(
+    views: Tensor, temperature: float, similarity: str, same: Tensor | None, real: Tensor | None, among: str
+) -> Tensor:
     n = len(views) // 2
     if similarity == "cosine":
         views = F.normalize(views, dim=1)
     logits = (views @ views.t() if real is None else products(views, real)) / temperature
     out = torch.eye(2 * n, dtype=torch.bool, device=views.device)
     partner = torch.arange(2 * n, device=views.device).roll(n)
+    if among == "partners":
+        side = partner < n
+        out = side[:, None] == side
     if same is not None:
         out = out | same.repeat(2, 2)
         out[torch.arange(2 * n, device=views.device), partner] = False

@@ -32,7 +32,8 @@ def pair(n=4, dim=3):
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_info_nce_by_loops(similarity):
+@pytest.mark.parametrize("among", ["views", "partners"])
+def test_info_nce_by_loops(similarity, among):
     one, two = pair()
     same = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
     views = [*one, *two]
@@ -43,9 +44,10 @@ def test_info_nce_by_loops(similarity):
         for a in range(8):
             partner = (a + 4) % 8
             kept = [b for b in range(8) if b != a and (b == partner or mask is None or not mask[a % 4, b % 4])]
+            kept = [b for b in kept if among == "views" or (a < 4) != (b < 4)]
             total = sum(math.exp(float(views[a] @ views[b]) / 0.7) for b in kept)
             slow.append(-math.log(math.exp(float(views[a] @ views[partner]) / 0.7) / total))
-        found = info_nce(one, two, temperature=0.7, similarity=similarity, same=mask)
+        found = info_nce(one, two, temperature=0.7, similarity=similarity, same=mask, among=among)
         assert found.item() == pytest.approx(np.mean(slow), rel=1e-10)
 
 
@@ -60,7 +62,7 @@ def test_a_contrast_that_cannot_be_is_refused_before_training(cycle, name):
 
 
 def test_info_nce_refuses_what_it_does_not_know():
-    for numbers in ({"temperature": 0.0}, {"similarity": "cos"}):
+    for numbers in ({"temperature": 0.0}, {"similarity": "cos"}, {"among": "pairs"}):
         with pytest.raises(InputError, match=next(iter(numbers))):
             info_nce(*pair(), **numbers)
 
