@@ -159,7 +159,10 @@ class MCLRec(Method):
         with torch.no_grad():
             one, two = self.backbone.last(views).chunk(2)
         learned, margin = self.learned(one, two)
-        return learned + self.margin_weight * (self.learned_weight if self.choices["margin_scaled"] else 1.0) * margin
+        scale = self.learned_weight if self.choices["margin_scaled"] else 1.0
+        loss = learned + self.margin_weight * scale * margin
+        self.record(augmenters=loss)
+        return loss
 
     def learned(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
         """The contrasts of the learned views, and their margin regulariser."""

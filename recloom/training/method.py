@@ -66,8 +66,7 @@ class Method(L.LightningModule, ABC):
             raise InputError(f"length={length}: at least 1 is needed")
         self.make_optimizer, self.seen_items = make_optimizer or adam(), None
         self._generator: torch.Generator | None = None
-        self._totals: dict[str, Tensor] = {}
-        self._steps = 0
+        self._recorded: dict[str, tuple[Tensor, int]] = {}
 
     @abstractmethod
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Any:
@@ -114,16 +113,19 @@ class Method(L.LightningModule, ABC):
         weights = weights or {}
         used = {name: term for name, term in terms.items() if weights.get(name, 1.0) != 0}
         loss = torch.stack([weights.get(name, 1.0) * term for name, term in used.items()]).sum()
-        for name, term in [*used.items(), ("total", loss)]:
-            kept = self._totals.get(name)
-            self._totals[name] = term.detach() if kept is None else kept + term.detach()
-        self._steps += 1
+        self.record(**used, total=loss)
         return loss
+
+    def record(self, **terms: Tensor) -> None:
+        """Keep terms by name; the mean over the steps of an epoch that had one is logged as `loss/<name>`."""
+        for name, term in terms.items():
+            kept, steps = self._recorded.get(name, (0.0, 0))
+            self._recorded[name] = kept + term.detach(), steps + 1
 
     def epoch_losses(self) -> dict[str, float]:
         """Means of the recorded terms since the last call."""
-        means = {f"loss/{name}": float(total) / max(self._steps, 1) for name, total in self._totals.items()}
-        self._totals, self._steps = {}, 0
+        means = {f"loss/{name}": float(total) / steps for name, (total, steps) in self._recorded.items()}
+        self._recorded = {}
         return means
 
     @property
