@@ -121,7 +121,8 @@ def test_with_identity_augmenters_the_learned_contrast_is_three_times_the_random
 def test_the_losses_of_the_code_and_of_the_paper_with_their_gradients(cycle, batch):
     """Gradients reach theta through both ends of every product, through the augmenters and the margin too."""
     for preset in ("code", "paper"):
-        method = make("mclrec", cycle.catalog, random_weight=0.3, learned_weight=0.7, temperature=0.5, preset=preset)
+        weights = {"random_weight": 0.3, "learned_weight": 0.7, "margin_weight": 0.2}
+        method = make("mclrec", cycle.catalog, temperature=0.5, preset=preset, **weights)
         for parameter in method.augmenters.parameters():
             parameter.data *= 2  # far enough from 0 that each part is felt
         seen = views(method, batch)
@@ -136,9 +137,9 @@ def test_the_losses_of_the_code_and_of_the_paper_with_their_gradients(cycle, bat
         scale = 1 if code else 2
         contrasts = scale * sum(slow_contrast(*pair, 0.5) for pair in pairs)
         margin = sum(slow_margin(*pair) for pair in pairs) if code else slow_margin(first, second, "global")
-        wanted = main + 0.3 * scale * slow_contrast(one, two, 0.5) + 0.7 * (contrasts + 0.1 * margin)
+        wanted = main + 0.3 * scale * slow_contrast(one, two, 0.5) + 0.7 * (contrasts + 0.2 * margin)
         same_gradients(method.encoder_loss(batch, seen), wanted, method.backbone.parameters())
-        gamma = 0.1 if code else 0.1 * 0.7
+        gamma = 0.2 if code else 0.2 * 0.7
         same_gradients(method.augmenter_loss(seen), contrasts + gamma * margin, method.augmenters.parameters())
         reached = torch.autograd.grad(method.augmenter_loss(seen), method.backbone.parameters(), allow_unused=True)
         assert all(gradient is None for gradient in reached)
@@ -157,6 +158,16 @@ def test_learned_views_of_unit_norm_keep_the_contrast_within_its_bounds(cycle):
         with torch.no_grad():
             found = float(method.contrast(method.augment(states[0], 0), method.augment(states[1], -1)))
         assert (least <= found <= most) == normalise
+
+
+def test_augmenters_that_return_0_leave_losses_and_gradients_finite(cycle, batch):
+    method = make("mclrec", cycle.catalog)
+    for parameter in method.augmenters.parameters():
+        parameter.data.zero_()
+    seen = views(method, batch)
+    for loss in (method.encoder_loss(batch, seen), method.augmenter_loss(seen)):
+        reached = torch.autograd.grad(loss, [*method.parameters()], allow_unused=True)
+        assert loss.isfinite() and all(gradient is None or gradient.isfinite().all() for gradient in reached)
 
 
 def test_twice_the_contrast_is_the_sum_of_both_directions(cycle):
@@ -290,6 +301,7 @@ def test_any_augmenter_over_any_model_trains(cycle, augmenter, model):
         "mclrec", cycle, progress=False, dim=8, length=10, epochs=1, augmenter=augmenter, model=model, windows="whole"
     )
     assert np.isfinite(run.history["loss/total"].to_numpy()).all()
+    assert [type(each) for each in run.method.augmenters] == [AUGMENTERS[augmenter]] * 2
 
 
 def test_wrong_choices_are_refused(cycle):
