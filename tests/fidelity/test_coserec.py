@@ -1,5 +1,7 @@
 """CoSeRec: who is whose partner, which operators a history sees, its loss; LMA4Rec's learnt rates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -52,15 +54,26 @@ def test_short_histories_see_three_operators_and_long_ones_five(cycle):
     assert kinds[8] == pytest.approx([0.2] * 5, abs=0.03)
 
 
-@pytest.mark.parametrize("alone", ["mask", "substitute"])
-def test_a_ratio_of_0_leaves_its_operator_out(cycle, alone):
+@pytest.mark.parametrize("alone", OPERATORS)
+def test_each_operator_has_its_own_ratio_and_one_of_0_is_left_out(cycle, alone):
     ratios = {f"{name}_ratio": 0.5 * (name == alone) for name in OPERATORS}
-    method = ready(make(cycle.catalog, **ratios), shifted())
+    threshold = 0 if alone in ("crop", "reorder") else 4
+    method = ready(make(cycle.catalog, length=12, threshold=threshold, **ratios), shifted())
     for length in (4, 8):
-        items = torch.arange(1, 2 * length + 1, 2).repeat(100, 1)
+        items, half = torch.arange(1, 2 * length + 1, 2).repeat(100, 1), length // 2
         found = method.views(items)
-        assert found.shape == items.shape and ((found != items).sum(1) == length // 2).all()
-        assert (found == 31).any() == (alone == "mask")
+        lengths, masked, even = (part.sum(1) for part in (found != 0, found == 31, (found != 0) & (found % 2 == 0)))
+        assert (lengths == length + half * ((alone == "insert") - (alone == "crop"))).all()
+        assert (masked == half * (alone == "mask")).all()
+        assert (even == half * (alone in ("substitute", "insert"))).all()
+        if alone not in ("insert", "crop"):
+            assert (found != items).sum(1).max() == half
+
+
+def test_a_row_too_short_for_the_ratio_has_one_item_inserted(cycle):
+    ratios = {f"{name}_ratio": 0.4 * (name == "insert") for name in OPERATORS}
+    method = ready(make(cycle.catalog, **ratios), shifted())
+    assert {tuple(row) for row in method.views(torch.tensor([[3, 5]] * 50)).tolist()} == {(4, 3, 5), (3, 6, 5)}
 
 
 def test_short_histories_need_an_operator(cycle):
@@ -124,7 +137,7 @@ def test_more_partners_come_from_the_actions_and_then_from_the_vectors(cycle):
 
 
 def test_the_loss_is_softmax_and_the_contrast_of_two_views(cycle):
-    method = ready(make(cycle.catalog, contrast_weight=0.3, contrast_on="flat"), shifted())
+    method = ready(make(cycle.catalog, contrast_weight=0.3, temperature=0.7, contrast_on="flat"), shifted())
     windows = whole(cycle.sequences, cycle.split.train_stop, 10)
     batch = window_batch(cycle.sequences.items, windows, np.arange(6))
     method.generator.manual_seed(1)
@@ -139,7 +152,7 @@ def test_the_loss_is_softmax_and_the_contrast_of_two_views(cycle):
         )
     states, real = method.backbone(batch.items), batch.targets != 0
     main = F.cross_entropy(states[real] @ method.backbone.items.table()[1:-1].t(), batch.targets[real] - 1)
-    torch.testing.assert_close(loss, main + 0.3 * info_nce(*flat))
+    torch.testing.assert_close(loss, main + 0.3 * info_nce(*flat, temperature=0.7))
 
 
 def test_after_the_warm_up_partners_follow_the_vectors(cycle, monkeypatch):
@@ -153,12 +166,18 @@ def test_after_the_warm_up_partners_follow_the_vectors(cycle, monkeypatch):
     assert epochs == [2, 3]
 
 
-def test_items_that_none_goes_with_follow_the_vectors(cycle):
-    method = ready(make(cycle.catalog), [0] * 32)
-    found = method.hybrid()[:, 0]
-    vectors = method.backbone.items.table()[1:-1]
-    nearest = (vectors @ vectors.t()).fill_diagonal_(-torch.inf).argmax(1) + 1
-    assert torch.equal(found[1:-1], nearest)
+def test_items_that_none_goes_with_follow_the_vectors_of_trained_items(cycle):
+    counts = cycle.catalog.train_counts.copy()
+    counts[7] = 0
+    method = ready(make(replace(cycle.catalog, train_counts=counts)), [0] * 32)
+    vectors = method.backbone.items.weight.data
+    vectors[7] = 9 * vectors[3]
+    products = (vectors @ vectors.t()).fill_diagonal_(-torch.inf)
+    assert products[3].argmax() == 7, "the nearest, and untrained"
+    products[:, [0, 7, 31]] = -torch.inf
+    wanted = products.argmax(1)
+    wanted[[0, 7, 31]] = torch.tensor([0, 7, 31])
+    assert torch.equal(method.hybrid()[:, 0], wanted)
 
 
 def test_learnt_rates_draw_as_they_say_and_their_mean_serves():
@@ -179,6 +198,8 @@ def test_learnt_rates_draw_as_they_say_and_their_mean_serves():
 def test_lma4rec_learns_its_rates_and_starts_from_sasrec_s_weights(cycle):
     numbers = {**SMALL, "dropout": 0.4, "epochs": 3, "batch_size": 64, "lr": 1e-2}
     before = make(cycle.catalog, "lma4rec", dropout=0.4)
+    started = make(cycle.catalog, "sasrec", dropout=0.4, positions="from_end").state_dict()
+    assert started and all(torch.equal(value, before.state_dict()[name]) for name, value in started.items())
     rates = [1 - m.logit.sigmoid().item() for m in before.modules() if isinstance(m, LearnedDropout)]
     assert rates == pytest.approx([0.4] * 4), "two sub-layers in each of two layers"
     run = recloom.train("lma4rec", cycle, progress=False, **numbers)

@@ -15,7 +15,9 @@ from recloom.data.windows import whole
 from recloom.errors import InputError
 from recloom.methods.iclrec import ICLRec
 from recloom.methods.srma import ExtraLayers
+from recloom.nn.dropout import dropout
 from recloom.objectives.info_nce import info_nce
+from recloom.views import one_of
 
 SMALL = {"dim": 8, "length": 10, "dropout": 0.0, "attention_dropout": 0.0, "precision": "fp32"}
 
@@ -31,8 +33,16 @@ def batch(cycle):
     return window_batch(cycle.sequences.items, windows, np.arange(6))
 
 
-def identity(items, generator):
-    return items
+def step_and_views(method, batch):
+    """The loss of a step, and the two views that it drew."""
+    method.generator.manual_seed(1)
+    loss = method.training_step(batch, 0)
+    method.generator.manual_seed(1)
+    return loss, [one_of(batch.items, method.operators, method.generator) for _ in range(2)]
+
+
+def means_of(method, items):
+    return torch.stack([s[:n].mean(0) for s, n in zip(method.backbone(items), (items != 0).sum(1), strict=True)])
 
 
 def main(method, batch):
@@ -42,17 +52,21 @@ def main(method, batch):
 
 @pytest.mark.parametrize("mask_same_intent", [False, True])
 def test_iclrec_s_loss_by_its_parts(cycle, batch, mask_same_intent):
-    numbers = {"intents": 3, "contrast_weight": 0.3, "intent_weight": 0.2, "contrast_on": "last"}
+    numbers = {"intents": 3, "contrast_weight": 0.3, "intent_weight": 0.2, "contrast_on": "last", "temperature": 0.7}
     method = make("iclrec", cycle.catalog, mask_same_intent=mask_same_intent, **numbers)
-    method.operators = [identity]
-    means = method.backbone(batch.items).mean(1)  # every row is full
-    method.centres = F.normalize(means[[0, 1, 2]].detach(), dim=1)
-    nearest = [int(((mean - method.centres) ** 2).sum(1).argmin()) for mean in means]
-    same = torch.tensor(nearest)[:, None] == torch.tensor(nearest) if mask_same_intent else None
-    last = method.backbone(batch.items)[:, -1]
-    wanted = main(method, batch) + 0.3 * info_nce(last, last)
-    wanted = wanted + 0.2 * info_nce(means, method.centres[nearest], same=same)
-    torch.testing.assert_close(method.training_step(batch, 0), wanted)
+    method.centres = F.normalize(means_of(method, batch.items)[[0, 1, 2]].detach(), dim=1)
+    loss, views = step_and_views(method, batch)
+    intents, *seen = (
+        torch.tensor([((mean - method.centres) ** 2).sum(1).argmin() for mean in means_of(method, items)])
+        for items in (batch.items, *views)
+    )
+    assert not any(torch.equal(intents, each) for each in seen), "histories have other intents than their views"
+    same = intents[:, None] == intents if mask_same_intent else None
+    wanted = main(method, batch) + 0.3 * info_nce(*map(method.backbone.last, views), temperature=0.7)
+    for view in views:
+        found = info_nce(means_of(method, view), method.centres[intents], temperature=0.7, same=same)
+        wanted = wanted + 0.2 * found / 2
+    torch.testing.assert_close(loss, wanted)
 
 
 def test_the_expectation_step_reads_all_training_histories_without_dropout(cycle, monkeypatch):
@@ -133,6 +147,20 @@ def test_so_many_layers_are_left_out_while_training_and_none_later(cycle):
     torch.testing.assert_close(method.backbone(items), states)
 
 
+def test_neurons_of_the_extra_layers_are_masked_while_training_alone(cycle):
+    method = make("srma", cycle.catalog, dropout=0.5, left_out=0)
+    encoder, items = method.backbone.encoder, torch.tensor([[3, 4, 5]])
+    for training in (True, False):
+        encoder.train(training).encoder.eval()
+        states = encoder.encoder(method.backbone.items(items), items != 0)
+        torch.manual_seed(1)
+        for layer, norm in zip(encoder.layers, encoder.norms, strict=True):
+            states = norm(states + dropout(F.gelu(layer(states)), 0.5, training))
+        torch.manual_seed(1)
+        torch.testing.assert_close(method.backbone(items), states)
+        assert torch.equal(method.backbone(items), method.backbone(items)) != training
+
+
 @pytest.mark.parametrize(("choice", "calls"), [("distinct", 3), ("same", 2)])
 def test_views_choose_their_layers_apart_or_together(cycle, batch, choice, calls, monkeypatch):
     method = make("srma", cycle.catalog, layer_choice=choice, complement_weight=0.0).train()
@@ -146,11 +174,12 @@ def test_views_choose_their_layers_apart_or_together(cycle, batch, choice, calls
 
 
 def test_srma_s_loss_by_its_parts_and_the_other_encoder_stays(cycle, batch):
-    method = make("srma", cycle.catalog, left_out=0, contrast_weight=0.3, complement_weight=0.2, contrast_on="last")
-    method.operators = [identity]
-    own, other = method.backbone(batch.items)[:, -1], method.beside(batch.items)[:, -1].detach()
-    wanted = main(method, batch) + 0.3 * info_nce(own, own) + 0.2 * 2 * info_nce(own, other)
-    loss = method.train().training_step(batch, 0)
+    numbers = {"contrast_weight": 0.3, "complement_weight": 0.2, "contrast_on": "last", "temperature": 0.7}
+    method = make("srma", cycle.catalog, left_out=0, **numbers).train()
+    loss, views = step_and_views(method, batch)
+    one, two = map(method.backbone.last, views)
+    beside = sum(info_nce(view, method.beside.last(batch.items), temperature=0.7) for view in (one, two))
+    wanted = main(method, batch) + 0.3 * info_nce(one, two, temperature=0.7) + 0.2 * beside
     torch.testing.assert_close(loss, wanted)
     before = {name: value.clone() for name, value in method.beside.state_dict().items()}
     optimizer = method.configure_optimizers()
@@ -187,11 +216,10 @@ def test_what_does_not_fit_is_refused(cycle):
 
 @pytest.mark.parametrize("choice", ["distinct", "same"])
 def test_srma_of_the_paper_adds_the_other_encoder_s_states(cycle, batch, choice):
-    numbers = {"left_out": 0, "contrast_weight": 0.3, "complement_weight": 0.2, "contrast_on": "last"}
-    method = make("srma", cycle.catalog, preset="paper", loss="softmax", layer_choice=choice, **numbers)
-    method.operators = [identity]
-    own, other = method.backbone(batch.items)[:, -1], method.beside(batch.items)[:, -1].detach()
-    joined = own + 0.2 * other
-    torch.testing.assert_close(method.training_step(batch, 0), main(method, batch) + 0.3 * info_nce(joined, joined))
+    numbers = {"contrast_weight": 0.3, "complement_weight": 0.2, "contrast_on": "last", "temperature": 0.7}
+    method = make("srma", cycle.catalog, preset="paper", loss="softmax", layer_choice=choice, left_out=0, **numbers)
+    loss, views = step_and_views(method, batch)
+    joined = [method.backbone.last(view) + 0.2 * method.beside.last(view) for view in views]
+    torch.testing.assert_close(loss, main(method, batch) + 0.3 * info_nce(*joined, temperature=0.7))
     with pytest.raises(InputError, match="complement='sum'"):
         make("srma", cycle.catalog, complement="sum")
