@@ -61,10 +61,10 @@ def test_popularity_gives_the_published_rows(real_data, name, leaking, honest, r
 
 @pytest.mark.parametrize(
     ("name", "published"),
-    [("yelp", [0.0547, 0.0620, 0.0653, 0.0389, 0.0414, 0.0422]), ("beauty", [0] * 6)],
+    [("yelp", [0.0547, 0.0620, 0.0653, 0.0389, 0.0414, 0.0422]), ("beauty", [0] * 6), ("sports", [0] * 6)],
 )
 def test_copying_alone_finds_what_comes_back(real_data, name, published):
-    """On Yelp as measured independently; on Beauty, where nothing comes back, exactly nothing."""
+    """On Yelp as measured independently; on Beauty and Sports, where nothing comes back, exactly nothing."""
     data = recloom.prepare(real_data / name / "interactions.parquet", min_user=0, min_item=0)
     found = recloom.train("repeat-recent", data).evaluate(protocol="full-open").metrics()
     ours = [round(found[f"{metric}@{k}"], 4) for metric in ("HR", "NDCG") for k in (5, 10, 20)]
