@@ -207,13 +207,12 @@ def build(
             all items, see `Popularity`. Batches of `cuts="one"` hold items of long histories more seldom than counts
             say.
         two_stage: pre-train the encoder by this objective, then fine-tune it on next items.
-        loss, precision: of the second stage, see `NextItem`; without it they are refused.
+        loss, precision: read by the second stage alone, see `NextItem`; a loss without it is refused.
         batch_size: of both stages; the second's rows are of like length.
         grouping: batches of the objective hold any pairs ("random"), or those of like length ("length").
     """
     if not two_stage:
-        of_second = {"loss": loss, "precision": precision}
-        refuse_unread(build, of_second, "it is the second stage's; leave it out, or say two_stage=True")
+        refuse_unread(build, {"loss": loss}, "it is the second stage's; leave it out, or say two_stage=True")
     else:
         refuse_unread(build, {"popularity": popularity}, "two_stage=True ends with next items alone; leave it out")
     if future != "intents":

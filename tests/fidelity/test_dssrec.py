@@ -289,7 +289,6 @@ def test_one_intent_is_the_softmax_and_info_nce_of_the_batch():
 def test_what_a_choice_does_not_read_is_refused():
     for numbers, name in (
         ({"loss": "bce"}, "loss='bce'"),
-        ({"precision": "bf16"}, "precision='bf16'"),
         ({"trusted_share": 0.0, "stop_gradient": True}, "stop_gradient=True"),
         ({"future": "none", "trusted_share": 0.3}, r"trusted_share=0\.3"),
         ({"future": "items", "stop_gradient": True}, "stop_gradient=True"),
