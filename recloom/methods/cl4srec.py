@@ -117,7 +117,6 @@ def build(
     Args:
         contrast_weight: of the contrast of the two views.
         temperature: of the contrast.
-        negatives: how many items a sampled loss draws for each target.
         windows: "prefixes" has one target a row (code); "whole" all targets of a history, several times cheaper.
     """
     if not contrast_weight:

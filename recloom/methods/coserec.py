@@ -225,7 +225,6 @@ def make_method(
         reorder_ratio: share of it, in one piece, that is put in another order.
         contrast_weight: of the contrast of the two views.
         temperature: of the contrast.
-        negatives: how many items a sampled loss draws for each target.
     """
     of_partners = {"correlated": correlated, "warmup": warmup}
     if not contrast_weight:

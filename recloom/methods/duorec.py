@@ -167,7 +167,6 @@ def build(
 
     Args:
         contrast_weight: of the contrast.
-        negatives: how many items a sampled loss draws for each target.
         windows: "prefixes" has one target a row (code); with "whole", several times cheaper, a row's last target is
             the one that counts in the contrast.
     """

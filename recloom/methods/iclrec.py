@@ -192,7 +192,6 @@ def build(
     Layers in the code: Beauty 1, Sports 2, Toys 3, Yelp 2.
 
     Args:
-        negatives: how many items a sampled loss draws for each target.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """
     if not intent_weight:  # the others a preset may have set

@@ -224,7 +224,6 @@ def build(
         schedule: of the steps of a batch: "theta,phi,theta", "theta,phi", or "joint" for all in one. With "epochs",
             epochs of theta and of phi in turn; those of phi count among `epochs` and, as they leave validation as it
             is, among those that `patience` waits.
-        negatives: how many items a sampled loss draws for each target.
         windows: "prefixes" has one target a row (code); "whole" all targets of a history, several times cheaper.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """

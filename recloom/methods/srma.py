@@ -229,7 +229,6 @@ def build(
         extra_layers: light layers behind the encoder, some of which are left out in each view.
         left_out: how many of them.
         contrast_weight: of the contrast of the views.
-        negatives: how many items a sampled loss draws for each target.
         pretrain_epochs: of the encoder beside it, the most; it stops 10 after the best, whatever `patience` says.
         preset: "paper" or "code": what either has, for the arguments in which they differ and that are not given.
     """

@@ -106,7 +106,7 @@ class NextItem:
 
     Args:
         loss: "softmax" (every item), "sampled-softmax", "bce", "gbce" or "bpr".
-        negatives: how many items a sampled loss draws for each target; if `shared_negatives`, for the whole batch.
+        negatives: how many items a sampled loss draws for each target, or for the whole batch where they are shared.
         shared_negatives: one set of negatives for all rows of a batch, from `sampler`; else each row draws its own
             uniform ones outside its items.
         sampler: "uniform" or "popularity" (shared negatives only; the softmax then takes the logQ correction).
