@@ -6,7 +6,7 @@ Departures. What the paper leaves open is an argument of `build`, with these def
 - The encoder is a single-head SASRec, `block="original"`; every re-implementation uses the "bert" one.
 - Both losses are divided by the batch (the paper writes sums); with Adam only the weight decay tells the difference.
 - What the paper's search chose is not reported: width 64, depth 2, K 4, lambda .5, both dropout rates of .5 and no
-  decay are ours. They are where a search starts: K 1 measured better on four data sets, and lambda 0 where it was tried.
+  decay are ours. They are where a search starts: K 1 measured better on four data sets, lambda 0 where tried.
 - A batch holds 128 pairs (user, t) drawn alike over all pairs, as in the paper. `grouping="length"` takes histories of
   like length together, which is faster but brings pairs of one user into one batch, where each is a wrong answer to
   the other, more often than chance. A past and a future keep their items nearest to t. `cuts="one"` has one t of each
