@@ -5,6 +5,7 @@ from recloom.objectives.next_item import (
     bayesian_personalised_ranking,
     binary_cross_entropy,
     generalised_binary_cross_entropy,
+    in_batch_softmax,
     sampled_softmax,
 )
 from recloom.objectives.softmax import full_softmax
@@ -15,5 +16,6 @@ __all__ = [
     "binary_cross_entropy",
     "full_softmax",
     "generalised_binary_cross_entropy",
+    "in_batch_softmax",
     "sampled_softmax",
 ]

@@ -60,6 +60,23 @@ def sampled_softmax(
     return (torch.logsumexp(torch.cat([good, bad], 1), 1) - good[:, 0]).mean()
 
 
+def in_batch_softmax(states: Tensor, table: Tensor, targets: Tensor, mask_same_target: bool = True) -> Tensor:
+    """Softmax of each target among the targets of its batch, which items enter as often as they are targets.
+
+    Without a correction for that, what is learnt is how much likelier a state makes an item than it is by itself, not
+    how likely it is: popular items rank lower than under a softmax over all items.
+
+    Args:
+        mask_same_target: rows with the same target are no negatives of each other.
+    """
+    items, which, counts = targets.unique(return_inverse=True, return_counts=True)
+    scores = states @ F.embedding(items, table).t()
+    often = counts.to(scores.dtype).log().expand_as(scores)
+    if mask_same_target:
+        often = often.scatter(1, which[:, None], 0.0)
+    return (torch.logsumexp(scores + often, 1) - scores.gather(1, which[:, None])[:, 0]).mean()
+
+
 def binary_cross_entropy(states: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
     """`-log sigma(target) - sum log(1 - sigma(negative))`, SASRec's own loss (Kang and McAuley 2018, section III.E)."""
     good, bad = _scores(states, table, targets), _scores(states, table, negatives)
@@ -97,7 +114,7 @@ def lead(states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     return (states * (F.embedding(targets, table) - table[1:-1].mean(0))).sum(1).mean()
 
 
-LOSSES = ("softmax", "sampled-softmax", "bce", "gbce", "bpr")
+LOSSES = ("softmax", "sampled-softmax", "in-batch-softmax", "bce", "gbce", "bpr")
 
 
 @dataclass
@@ -105,12 +122,14 @@ class NextItem:
     """A next-item loss with its numbers: states and targets in, a scalar out. It keeps no model.
 
     Args:
-        loss: "softmax" (every item), "sampled-softmax", "bce", "gbce" or "bpr".
+        loss: "softmax" (every item), "sampled-softmax", "in-batch-softmax" (the targets of the batch), "bce", "gbce" or
+            "bpr".
         negatives: how many items a sampled loss draws for each target, or for the whole batch where they are shared.
         shared_negatives: one set of negatives for all rows of a batch, from `sampler`; else each row draws its own
             uniform ones outside its items.
         sampler: "uniform" or "popularity" (shared negatives only; the softmax then takes the logQ correction).
         alpha: popularity is `count ** alpha`.
+        mask_same_target: rows with the same target are no negatives of each other in the in-batch softmax.
         calibration: t of gBCE: 0 is plain BCE, 1 an unbiased probability.
         logits: "dot", or "cosine": states and items are put on the unit sphere before their product.
         temperature: divides the logits.
@@ -124,6 +143,7 @@ class NextItem:
     shared_negatives: bool = False
     sampler: str = "uniform"
     alpha: float = 1.0
+    mask_same_target: bool = True
     calibration: float = 0.75
     logits: str = "dot"
     temperature: float = 1.0
@@ -153,10 +173,12 @@ class NextItem:
                 f"label_smoothing belongs to loss='softmax'; loss={self.loss!r} has no other items' labels"
             )
         reason = f"loss={self.loss!r} does not read it; leave it out, or choose "
-        if self.loss == "softmax":
+        if self.loss in ("softmax", "in-batch-softmax"):
             of_samples = ("negatives", "shared_negatives", "sampler", "alpha")
             unread = {name: getattr(self, name) for name in of_samples}
             refuse_unread(NextItem, unread, reason + "a sampled loss, such as bce")
+        if self.loss != "in-batch-softmax":
+            refuse_unread(NextItem, {"mask_same_target": self.mask_same_target}, reason + "in-batch-softmax")
         if self.loss != "gbce":
             refuse_unread(NextItem, {"calibration": self.calibration}, reason + "gbce")
         product_dtype(self.precision, torch.device("cpu"))
@@ -191,6 +213,8 @@ class NextItem:
         if self.loss == "softmax":
             exact = full_softmax(states, table, targets, product_dtype(self.precision, states.device))
             return exact + self.label_smoothing * lead(states, table, targets) if self.label_smoothing else exact
+        if self.loss == "in-batch-softmax":
+            return in_batch_softmax(states, table, targets, self.mask_same_target)
         negatives, log_q = self._draw(batch, at, len(table) - 2, generator)
         if self.loss == "sampled-softmax":
             return sampled_softmax(states, table, targets, negatives, log_q)

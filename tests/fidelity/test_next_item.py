@@ -16,8 +16,10 @@ from recloom.objectives import (
     binary_cross_entropy,
     full_softmax,
     generalised_binary_cross_entropy,
+    in_batch_softmax,
     sampled_softmax,
 )
+from recloom.objectives.intents import sequence_to_item
 from recloom.objectives.next_item import LOSSES
 from recloom.objectives.supervised_contrast import supervised_contrast
 
@@ -107,6 +109,29 @@ def test_logq_correction_makes_sampling_approach_the_full_softmax(parts):
     assert abs(corrected - exact) < 0.15 < abs(plain - exact)
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_in_batch_softmax_equals_the_loop(parts, masked):
+    states, table, targets, _ = (part.detach() for part in parts)
+    assert len(targets.unique()) < N, "some targets come twice"
+    slow = 0.0
+    for n in range(N):
+        score = [math.exp(float(states[n] @ table[targets[m]])) for m in range(N)]
+        others = sum(score[m] for m in range(N) if m != n and not (masked and targets[m] == targets[n]))
+        slow -= math.log(score[n] / (score[n] + others))
+    assert in_batch_softmax(states, table, targets, masked).item() == pytest.approx(slow / N, rel=1e-9)
+
+
+def test_in_batch_softmax_is_dssrecs_equation_of_one_intent(parts):
+    states, table, targets, _ = parts
+    batch = SequenceBatch(torch.zeros(N, dtype=torch.int64), targets[:, None], targets[:, None])
+    objective = NextItem("in-batch-softmax", mask_same_target=False, temperature=DIM**0.5)
+    mine = objective(states[:, None], table, batch, torch.Generator())
+    theirs = sequence_to_item(states[:, None], F.embedding(targets, table)).mean()
+    torch.testing.assert_close(mine, theirs)
+    for one, two in zip(*(torch.autograd.grad(x, [states, table]) for x in (mine, theirs)), strict=True):
+        torch.testing.assert_close(one, two)
+
+
 def test_binary_losses_equal_the_loop(parts):
     states, table, targets, negatives = (part.detach() for part in parts)
     bce = gbce = bpr = 0.0
@@ -124,7 +149,7 @@ def test_binary_losses_equal_the_loop(parts):
     assert bayesian_personalised_ranking(states, table, targets, negatives).item() == pytest.approx(bpr / N)
 
 
-@pytest.mark.parametrize("loss", LOSSES[1:])
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss not in ("softmax", "in-batch-softmax")])
 def test_a_target_drawn_as_a_negative_is_not_pushed_down(parts, loss):
     states, table, _, _ = parts
     batch = SequenceBatch(torch.zeros(1, dtype=torch.int64), torch.tensor([[1]]), torch.tensor([[2]]))
@@ -316,12 +341,19 @@ def test_impossible_numbers_are_refused_by_name(wrong):
         {"shared_negatives": True},
         {"calibration": 0.5},
         {"calibration": 0.5, "loss": "bce"},
+        {"negatives": 5, "loss": "in-batch-softmax"},
     ],
 )
 def test_numbers_that_the_loss_does_not_read_are_refused(numbers):
     with pytest.raises(InputError, match=rf"{next(iter(numbers))}=\S+ has no effect: loss="):
         NextItem(**numbers)
     NextItem(**{**numbers, "loss": "gbce"})
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "in-batch-softmax"])
+def test_same_targets_belong_to_the_in_batch_softmax_alone(loss):
+    with pytest.raises(InputError, match=r"mask_same_target=False has no effect: loss="):
+        NextItem(loss, mask_same_target=False)
 
 
 def test_the_softmax_trains_on_after_one_in_inference_mode(parts):
