@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recloom.errors import InputError
 from recloom.nn.last_of import last_of
+from recloom.nn.packing import Packing
 
 
 class Encoder(nn.Module, ABC):
@@ -41,6 +42,19 @@ class Encoder(nn.Module, ABC):
     def at(self, vectors: Tensor, valid: Tensor, places: Tensor, context: str = "causal") -> Tensor:
         """The states at some positions, row after row: `places: (batch, length)` of bool, n of them -> `(n, dim)`."""
         return self(vectors, valid, context)[places]
+
+    def packing(self, valid: Tensor) -> Packing | None:
+        """How rows, `valid: (batch, length)`, should share rows; None where this encoder wants them as they are."""
+        return None
+
+    def of_packed(
+        self, vectors: Tensor, packed: Packing, slots: Tensor | None = None, context: str = "causal"
+    ) -> Tensor:
+        """States of packed rows: `(packed, width, dim)`, of some flat `slots: (n,)` alone `(n, dim)`.
+
+        Whoever gives a `packing` offers it.
+        """
+        raise NotImplementedError
 
     def require(self, context: str) -> None:
         """Raise an `InputError` unless this encoder reads the context."""

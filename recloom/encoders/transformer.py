@@ -94,36 +94,43 @@ class Transformer(Encoder):
 
     def forward(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         self._check(vectors, context)
-        causal, packed, states = context == "causal", self._packing(valid), self._place(vectors, valid)
-        if packed is None:
-            return self._states(states, valid, causal)
-        return packed.unpack(self._states(packed.pack(states), packed.seen(causal), causal))
+        if (packed := self.packing(valid)) is not None:
+            return packed.unpack(self.of_packed(packed.pack(vectors), packed, None, context))
+        return self._states(self._place(vectors, self.positions(valid)), valid, context == "causal")
 
     def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         """The last real position's state; the last block is computed for it alone."""
         self._check(vectors, context)
-        causal, packed, states = context == "causal", self._packing(valid), self._place(vectors, valid)
-        ends = valid.sum(1, keepdim=True) - 1
-        if packed is None:
-            return self._some(states, valid, causal, ends)[:, 0]
-        return self._some_packed(packed, states, torch.zeros_like(valid).scatter(1, ends, True), causal)
+        if (packed := self.packing(valid)) is not None:
+            return self.of_packed(packed.pack(vectors), packed, packed.ends, context)
+        states, ends = self._place(vectors, self.positions(valid)), valid.sum(1, keepdim=True) - 1
+        return self._some(states, valid, context == "causal", ends)[:, 0]
 
     def at(self, vectors: Tensor, valid: Tensor, places: Tensor, context: str = "causal") -> Tensor:
         """The states at some positions; the last block is computed for them alone."""
         self._check(vectors, context)
-        causal, packed, states = context == "causal", self._packing(valid), self._place(vectors, valid)
-        if packed is None:
-            return self._chosen(states, valid, causal, places)[places]
-        return self._some_packed(packed, states, places, causal)
+        if (packed := self.packing(valid)) is not None:
+            return self.of_packed(packed.pack(vectors), packed, packed.slots_of(places), context)
+        states = self._place(vectors, self.positions(valid))
+        return self._at(states, valid, context == "causal", places.flatten().nonzero()[:, 0])
+
+    def packing(self, valid: Tensor) -> Packing | None:
+        """How rows share rows, where batches of any lengths come and padding costs much; moving averages do not."""
+        return packing(valid) if self.training and valid.device.type == "cpu" and not self.averages else None
+
+    def of_packed(
+        self, vectors: Tensor, packed: Packing, slots: Tensor | None = None, context: str = "causal"
+    ) -> Tensor:
+        self._check(vectors, context)
+        at = packed.place + (self.length - packed.lengths)[packed.row] if self.from_end else packed.place
+        states = self._place(vectors, self.position(at.clamp(max=self.length - 1)))
+        causal, seen = context == "causal", packed.seen(context == "causal")
+        return self._states(states, seen, causal) if slots is None else self._at(states, seen, causal, slots)
 
     def _check(self, vectors: Tensor, context: str) -> None:
         self.require(context)
         if vectors.shape[1] > self.length:
             raise InputError(f"a row of {vectors.shape[1]} items is longer than length={self.length} of this encoder")
-
-    def _packing(self, valid: Tensor) -> Packing | None:
-        """How rows share rows, where batches of any lengths come and padding costs much; moving averages do not."""
-        return packing(valid) if self.training and valid.device.type == "cpu" and not self.averages else None
 
     def _states(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
         states = self._before_the_last_block(states, valid, causal)
@@ -134,15 +141,16 @@ class Transformer(Encoder):
         states = self._before_the_last_block(states, valid, causal)
         return self._leave(self.blocks[-1].at(states, valid, causal, places))  # type: ignore[operator]
 
-    def _chosen(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
-        """States where `places: (batch, length)` is true; those elsewhere mean nothing."""
-        first = places.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(places.sum(1).max()))]
+    def _at(self, states: Tensor, valid: Tensor, causal: bool, slots: Tensor) -> Tensor:
+        """States at flat `slots: (n,)` of all rows -> `(n, dim)`."""
+        rows, width, _ = states.shape
+        wanted = torch.zeros(rows * width, dtype=torch.int64, device=states.device).index_fill(0, slots, 1)
+        wanted = wanted.view(rows, width)
+        most = max(1, int(wanted.sum(1).max()))
+        first = wanted.argsort(dim=1, descending=True, stable=True)[:, :most]
         found = self._some(states, valid, causal, first)
-        return torch.zeros_like(states).scatter(1, first[..., None].expand_as(found), found)
-
-    def _some_packed(self, packed: Packing, states: Tensor, places: Tensor, causal: bool) -> Tensor:
-        chosen = self._chosen(packed.pack(states), packed.seen(causal), causal, packed.pack(places))
-        return packed.unpack(chosen)[places]
+        number = wanted.cumsum(1).flatten()[slots] - 1 + slots // width * most
+        return found.flatten(0, 1).index_select(0, number)
 
     def _before_the_last_block(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
         if not self.original:
@@ -155,9 +163,9 @@ class Transformer(Encoder):
     def _leave(self, states: Tensor) -> Tensor:
         return self.norm(states) if self.original else states
 
-    def _place(self, vectors: Tensor, valid: Tensor) -> Tensor:
-        """Item vectors and their positions."""
-        return (vectors * self.dim**0.5 if self.original else vectors) + self.positions(valid)
+    def _place(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """Item vectors and those of their positions."""
+        return (vectors * self.dim**0.5 if self.original else vectors) + positions
 
     def positions(self, valid: Tensor) -> Tensor:
         """Position vectors, `(length, dim)` counted from the start, `(batch, length, dim)` from the end."""

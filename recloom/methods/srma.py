@@ -39,6 +39,7 @@ from recloom.methods.about import About
 from recloom.methods.cl4srec import operators
 from recloom.methods.composition import MakeBackbone, composed, with_presets
 from recloom.nn.dropout import dropout as drop
+from recloom.nn.packing import Packing
 from recloom.nn.row_vectors import READINGS, real_values, row_vectors
 from recloom.nn.transformer_blocks import EPS
 from recloom.objectives import NextItem
@@ -85,6 +86,14 @@ class ExtraLayers(Encoder):
 
     def last(self, vectors: Tensor, valid: Tensor, context: str = "causal") -> Tensor:
         return self._behind(self.encoder.last(vectors, valid, context))
+
+    def packing(self, valid: Tensor) -> Packing | None:
+        return self.encoder.packing(valid)
+
+    def of_packed(
+        self, vectors: Tensor, packed: Packing, slots: Tensor | None = None, context: str = "causal"
+    ) -> Tensor:
+        return self._behind(self.encoder.of_packed(vectors, packed, slots, context))
 
     def used(self) -> list[int]:
         """The places of the layers of one call."""

@@ -23,12 +23,25 @@ class Packing:
         places: `(n,)`, the real positions, flat, row after row.
         slots: `(n,)`, where they lie in the packed rows, flat.
         row: `(packed, width)`, the row that a slot belongs to; -1 behind the last one.
+        place: `(packed, width)`, where in its row a slot lies, from 0 on.
+        lengths: `(batch,)`.
     """
 
     valid: Tensor
     places: Tensor
     slots: Tensor
     row: Tensor
+    place: Tensor
+    lengths: Tensor
+
+    @property
+    def ends(self) -> Tensor:
+        """The slot of each row's last position, `(batch,)`."""
+        return self.slots[self.lengths.cumsum(0) - 1]
+
+    def slots_of(self, places: Tensor) -> Tensor:
+        """The slots of some positions, row after row: `(batch, length)` of bool, n of them real -> `(n,)`."""
+        return self.slots[places.flatten()[self.places]]
 
     def pack(self, values: Tensor) -> Tensor:
         """`(batch, length, ...)` -> `(packed, width, ...)`; slots that belong to no row are 0."""
@@ -59,10 +72,11 @@ def packing(valid: Tensor) -> Packing | None:
     begins = emptiest_first(lengths, width)
     within = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
     slots = np.repeat(begins, lengths) + within
-    row = np.full((int(slots.max()) // width + 1) * width, -1)
-    row[slots] = np.repeat(np.arange(len(lengths)), lengths)
+    row = np.full((int(slots.max()) // width + 1, width), -1)
+    place = np.zeros_like(row)
+    row.flat[slots], place.flat[slots] = np.repeat(np.arange(len(lengths)), lengths), within
     places = valid.flatten().nonzero()[:, 0]
-    return Packing(valid, places, torch.from_numpy(slots), torch.from_numpy(row.reshape(-1, width)))
+    return Packing(valid, places, *(torch.from_numpy(array) for array in (slots, row, place, lengths)))
 
 
 def emptiest_first(lengths: NDArray[np.int64], width: int) -> NDArray[np.int64]:

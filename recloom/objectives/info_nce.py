@@ -60,15 +60,16 @@ def _info_nce(
     if similarity == "cosine":
         views = F.normalize(views, dim=1)
     logits = (views @ views.t() if real is None else products(views, real)) / temperature
-    out = torch.eye(2 * n, dtype=torch.bool, device=views.device)
-    partner = torch.arange(2 * n, device=views.device).roll(n)
-    if among == "partners":
-        side = partner < n
-        out = side[:, None] == side
-    if same is not None:
-        out = out | same.repeat(2, 2)
-        out[torch.arange(2 * n, device=views.device), partner] = False
-    return F.cross_entropy(logits.masked_fill(out, -torch.inf), partner)
+    own = torch.arange(2 * n, device=views.device)
+    partner = own.roll(n)
+    logits = logits.index_put((own, own), logits.new_tensor(-torch.inf))  # much cheaper than a mask of all pairs
+    if among == "partners" or same is not None:
+        side = own < n
+        out = (side[:, None] == side) if among == "partners" else torch.zeros_like(logits, dtype=torch.bool)
+        if same is not None:
+            out = out | same.repeat(2, 2)
+        logits = logits.masked_fill(out.index_put((own, partner), torch.tensor(False, device=out.device)), -torch.inf)
+    return F.cross_entropy(logits, partner)
 
 
 def products(views: Tensor, real: Tensor) -> Tensor:

@@ -29,11 +29,11 @@ def margin_regulariser(one: Tensor, two: Tensor, *, extrema: str = "row") -> Ten
     views = at_least_fp32(torch.cat([one, two]))
     with torch.autocast(views.device.type, enabled=False):
         scores = views @ views.t()
-    own = torch.eye(2 * n, dtype=torch.bool, device=views.device)
-    own |= own.roll(n, 1)  # each view itself, and its partner
-    positive, negative = scores.diagonal(n).repeat(2)[:, None], scores.masked_fill(own, -torch.inf)
+    own = torch.arange(2 * n, device=views.device).repeat(2)
+    others = own, torch.cat([own[: 2 * n], own[: 2 * n].roll(n)])  # each view itself, and its partner
+    positive, negative = scores.diagonal(n).repeat(2)[:, None], scores.index_put(others, scores.new_tensor(-torch.inf))
     right = positive.amin() if extrema == "global" else positive
     wrong = negative.amax() if extrema == "global" else negative.amax(1, keepdim=True)
     least, most = torch.minimum(right, wrong), torch.maximum(right, wrong)
-    down = F.relu(most - scores).masked_fill(own, 0).sum() / (2 * n * (2 * n - 2))
+    down = F.relu((most - scores).index_put(others, scores.new_zeros(()))).sum() / (2 * n * (2 * n - 2))
     return F.relu(positive - least).mean() + down

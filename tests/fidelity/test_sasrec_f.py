@@ -42,7 +42,7 @@ def test_the_input_is_a_linear_map_of_item_and_attributes(pooling):
     own, of = items.ids.weight.detach().numpy(), items.attributes.weight.detach().numpy()
     w, b = items.join.weight.detach().numpy(), items.join.bias.detach().numpy()
     with torch.no_grad():
-        entered = encoder.norm(encoder._place(items(BATCH.items), BATCH.valid))
+        entered = encoder.norm(encoder._place(items(BATCH.items), encoder.positions(BATCH.valid)))
     for row, history in enumerate(BATCH.items.tolist()):
         for position, item in enumerate(value for value in history if value):
             total = sum((of[value] for value in LISTS[item - 1]), np.zeros(DIM))

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from recloom.data.catalog import Catalog
 from recloom.encoders import Transformer, transformer
+from recloom.items import IdEmbedding
 from recloom.nn import packing as module
 from recloom.nn.packing import emptiest_first, packing
+from recloom.training import Backbone
 
 
 def test_rows_lie_side_by_side_in_few_packed_ones():
@@ -78,6 +81,30 @@ def test_states_and_gradients_are_those_of_all_rows_at_one_time(rows, positions,
         found[packed] = (states[valid].detach(), ends.detach(), some.detach(), given.grad, weights)
     for mine, plain in zip(found[True], found[False], strict=True):
         torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("positions", ["from_start", "from_end"])
+def test_a_backbone_packs_ids_so_that_padding_has_no_vectors(rows, positions, monkeypatch):
+    _, valid = rows
+    draw = torch.Generator().manual_seed(4)
+    ids = torch.randint(1, 51, valid.shape, generator=draw) * valid
+    places = valid & (torch.rand(valid.shape, generator=draw) < 0.3)
+    torch.manual_seed(1)
+    encoder = Transformer(8, heads=2, length=30, dropout=0.0, positions=positions)
+    backbone = Backbone(IdEmbedding(Catalog(np.arange(50)), 8), encoder).train()
+    formed, found = [], {}
+    backbone.items.register_forward_hook(lambda module, given, vectors: formed.append(vectors[..., 0].numel()))
+    for packed in (True, False):
+        if not packed:
+            monkeypatch.setattr(module, "WORTH", 0.0)
+        states, ends, some = backbone(ids), backbone.last(ids), backbone.at(ids, places)
+        backbone.zero_grad()
+        ((states * valid[..., None]).sin().sum() + (ends * torch.arange(8)).cos().sum() + some.exp().sum()).backward()
+        gradients = [parameter.grad.clone() for parameter in backbone.parameters()]
+        found[packed] = [states[valid].detach(), ends.detach(), some.detach(), *gradients]
+    for mine, plain in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-4)
+    assert max(formed[:3]) <= 1.25 * int(valid.sum()) + 30 < valid.numel() == formed[3]
 
 
 def test_outside_training_and_beside_moving_averages_nothing_is_packed(rows, monkeypatch):
