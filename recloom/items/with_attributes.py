@@ -93,7 +93,11 @@ class ItemsWithAttributes(ItemEmbedder):
         return self.ids.dim
 
     def forward(self, ids: Tensor) -> Tensor:
-        own, attributes = self._own(ids), self.attributes(ids)
+        return self._joined(self.ids(ids), ids)
+
+    def _joined(self, own: Tensor, ids: Tensor) -> Tensor:
+        """Items' own vectors, `(..., dim)`, and those of their attributes."""
+        own, attributes = self._kept(own, ids), self.attributes(ids)
         if self.how == "mean":
             return own + attributes
         both = torch.cat([own, attributes], -1)
@@ -104,11 +108,11 @@ class ItemsWithAttributes(ItemEmbedder):
         if self.scored_by == "ids":
             return self.ids.weight
         ids = torch.arange(self.n_items + 2, device=self.ids.weight.device)
-        return torch.cat([self(some) for some in ids.split(ROWS_AT_ONCE)])
+        parts = zip(self.ids.weight.split(ROWS_AT_ONCE), ids.split(ROWS_AT_ONCE), strict=True)
+        return torch.cat([self._joined(own, some) for own, some in parts])
 
-    def _own(self, ids: Tensor) -> Tensor:
+    def _kept(self, vectors: Tensor, ids: Tensor) -> Tensor:
         """The items' own vectors, zero where they are dropped or were never learnt."""
-        vectors = self.ids(ids)
         if self.zeroes_cold:
             vectors = vectors * self.trained[ids][..., None]
         if self.training and self.id_dropout:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recloom.errors import InputError
 from recloom.nn.attention import SelfAttention, seen_from
+
+BLOCK = 32
+"""Positions that one product reads while training; longer rows are read in blocks."""
 
 
 class MovingAverage(nn.Module):
@@ -30,11 +34,34 @@ class MovingAverage(nn.Module):
     def forward(self, states: Tensor, valid: Tensor, causal: bool) -> Tensor:
         """`(batch, length, dim)`, `(batch, length)` right-padded -> `(batch, length, dim)`."""
         at = torch.arange(states.shape[1], device=states.device)
+        if causal and self.training:
+            return self._sums_so_far(states) / self._weights(at).cumsum(1).t()
         away = at[:, None] - at
-        weights = self._weights(away.abs()).masked_fill(causal & (away < 0), 0)
-        sums = weights @ (states * valid[..., None]).permute(2, 1, 0)
+        weights = self._decays(away) if causal else self._weights(away.abs())
+        sums = weights @ (states * valid[..., None]).permute(2, 1, 0).contiguous()
         counted = weights.sum(2, keepdim=True) if causal else weights @ valid.t().to(weights.dtype)
         return (sums / counted.clamp(min=1e-30)).permute(2, 1, 0)  # padding far from any item has no mean
+
+    def _sums_so_far(self, states: Tensor) -> Tensor:
+        """`sum_{s <= t} a^(t - s) x_s`, `(batch, length, dim)`: within a block, and of what those before it leave."""
+        batch, length, dim = states.shape
+        blocks = -(-length // BLOCK)
+        size = -(-length // blocks)
+        at, block = torch.arange(size, device=states.device), torch.arange(blocks, device=states.device)
+        rows = F.pad(states, (0, 0, 0, blocks * size - length)).view(batch, blocks, size, dim).permute(3, 2, 0, 1)
+        # Of what does not lie in one piece, forward or backward, a batched product copies each channel by itself.
+        sums = self._decays(at[:, None] - at) @ rows.reshape(dim, size, batch * blocks).contiguous()
+        if sums.requires_grad:
+            sums.register_hook(Tensor.contiguous)
+        sums = sums.view(dim, size, batch, blocks)
+        if blocks > 1:
+            before = sums[:, -1] @ self._decays(block[:, None] - 1 - block, size).transpose(1, 2)
+            sums = sums + self._weights(at + 1)[:, :, None, None] * before[:, None]
+        return sums.permute(2, 3, 1, 0).reshape(batch, blocks * size, dim)[:, :length]
+
+    def _decays(self, away: Tensor, step: int = 1) -> Tensor:
+        """`a^(step away)` of every channel, `(dim, ...)`; 0 where `away` is negative."""
+        return self._weights(step * away.clamp(min=0)).masked_fill(away < 0, 0)
 
     def at(self, states: Tensor, valid: Tensor, causal: bool, places: Tensor) -> Tensor:
         """At some positions of each row alone: `places: (batch, m)` -> `(batch, m, dim)`."""

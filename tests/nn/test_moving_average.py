@@ -33,6 +33,28 @@ def test_each_channel_is_the_weighted_mean_of_what_it_may_see(causal):
         torch.testing.assert_close(some[row], found[row, places[row]])
 
 
+@pytest.mark.parametrize("length", [1, 31, 32, 33, 64, 150])
+def test_while_training_blocks_of_a_row_give_the_sums_and_gradients_of_all_of_it(length):
+    torch.manual_seed(0)
+    average, valid = MovingAverage(5, 150).double(), torch.ones(3, length, dtype=torch.bool)
+    found = {}
+    for training in (True, False):
+        states = torch.randn(3, length, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        states.requires_grad_()
+        means = average.train(training)(states, valid, True)
+        found[training] = means, *torch.autograd.grad(means.sin().sum(), [states, average.log_constants])
+    for mine, dense in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(mine, dense)
+
+
+def test_while_training_no_mean_sees_what_comes_later():
+    average = MovingAverage(4, 100)
+    states, valid = torch.randn(1, 100, 4), torch.ones(1, 100, dtype=torch.bool)
+    later = states.clone()
+    later[:, 60:] = torch.randn(1, 40, 4)
+    assert torch.equal(average(later, valid, True)[:, :60], average(states, valid, True)[:, :60])
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_share_of_the_average_stands_beside_the_rest_of_attention(causal):
     torch.manual_seed(0)
