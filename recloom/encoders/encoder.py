@@ -40,7 +40,7 @@ class Encoder(nn.Module, ABC):
         return last_of(self(vectors, valid, context), valid)
 
     def at(self, vectors: Tensor, valid: Tensor, places: Tensor, context: str = "causal") -> Tensor:
-        """The states at some positions, row after row: `places: (batch, length)` of bool, n of them -> `(n, dim)`."""
+        """The states at some real positions, row after row: `places: (batch, length)` of bool -> `(n, dim)`."""
         return self(vectors, valid, context)[places]
 
     def packing(self, valid: Tensor) -> Packing | None:

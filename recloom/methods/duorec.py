@@ -89,7 +89,7 @@ class DuoRec(Method):
         weight: of each contrast.
         temperature: of each contrast.
         similarity: of two states, "dot" or "cosine".
-        mask_same_target: rows with the same target are no negatives of each other.
+        mask_same_target: in the contrast, rows with the same target are no negatives of each other.
     """
 
     def __init__(

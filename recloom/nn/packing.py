@@ -64,8 +64,9 @@ def _moved(values: Tensor, source: Tensor, target: Tensor, like: Tensor) -> Tens
 
 
 def packing(valid: Tensor) -> Packing | None:
-    """How to pack right-padded rows, `valid: (batch, length)`; None where that saves too little."""
+    """How to pack right-padded rows, `valid: (batch, length)`, none of them empty; None where that saves too little."""
     lengths = valid.sum(1).numpy()
+    assert lengths.all(), "a row is empty"
     if lengths.sum() > WORTH * valid.numel():
         return None
     width = int(lengths.max())

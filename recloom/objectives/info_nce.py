@@ -62,13 +62,13 @@ def _info_nce(
     logits = (views @ views.t() if real is None else products(views, real)) / temperature
     own = torch.arange(2 * n, device=views.device)
     partner = own.roll(n)
-    logits = logits.index_put((own, own), logits.new_tensor(-torch.inf))  # much cheaper than a mask of all pairs
+    logits = logits.index_put((own, own), logits.new_full((), -torch.inf))  # much cheaper than a mask of all pairs
     if among == "partners" or same is not None:
         side = own < n
         out = (side[:, None] == side) if among == "partners" else torch.zeros_like(logits, dtype=torch.bool)
         if same is not None:
             out = out | same.repeat(2, 2)
-        logits = logits.masked_fill(out.index_put((own, partner), torch.tensor(False, device=out.device)), -torch.inf)
+        logits = logits.masked_fill(out.index_put((own, partner), out.new_zeros(())), -torch.inf)
     return F.cross_entropy(logits, partner)
 
 

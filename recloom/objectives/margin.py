@@ -29,11 +29,12 @@ def margin_regulariser(one: Tensor, two: Tensor, *, extrema: str = "row") -> Ten
     views = at_least_fp32(torch.cat([one, two]))
     with torch.autocast(views.device.type, enabled=False):
         scores = views @ views.t()
-    own = torch.arange(2 * n, device=views.device).repeat(2)
-    others = own, torch.cat([own[: 2 * n], own[: 2 * n].roll(n)])  # each view itself, and its partner
-    positive, negative = scores.diagonal(n).repeat(2)[:, None], scores.index_put(others, scores.new_tensor(-torch.inf))
+    each = torch.arange(2 * n, device=views.device)
+    own = each.repeat(2), torch.cat([each, each.roll(n)])  # each view itself, and its partner
+    positive = scores.diagonal(n).repeat(2)[:, None]
+    negative = scores.index_put(own, scores.new_full((), -torch.inf))
     right = positive.amin() if extrema == "global" else positive
     wrong = negative.amax() if extrema == "global" else negative.amax(1, keepdim=True)
     least, most = torch.minimum(right, wrong), torch.maximum(right, wrong)
-    down = F.relu((most - scores).index_put(others, scores.new_zeros(()))).sum() / (2 * n * (2 * n - 2))
+    down = F.relu((most - scores).index_put(own, scores.new_zeros(()))).sum() / (2 * n * (2 * n - 2))
     return F.relu(positive - least).mean() + down

@@ -2,7 +2,8 @@
 
 Every loss takes states `(n, dim)` of supervised positions only, the item table `(n_items + 2, dim)`, targets
 `(n,)` and, where it samples, negatives: `(n, k)` of each row's own or `(k,)` shared by the batch.
-Every loss is a mean over the n targets. A negative that is its row's target is left out.
+Every loss is a mean over the n targets. A negative that is its row's target is left out, unless
+`mask_same_target=False` of the in-batch softmax says otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 from recloom.data.batch import SequenceBatch
 from recloom.data.negatives import PopularityNegatives, uniform, uniform_outside
 from recloom.errors import InputError, refuse_unread
-from recloom.objectives.precision import product_dtype
+from recloom.objectives.precision import at_least_fp32, product_dtype
 from recloom.objectives.softmax import full_softmax
 
 
@@ -64,13 +65,19 @@ def in_batch_softmax(states: Tensor, table: Tensor, targets: Tensor, mask_same_t
     """Softmax of each target among the targets of its batch, which items enter as often as they are targets.
 
     Without a correction for that, what is learnt is how much likelier a state makes an item than it is by itself, not
-    how likely it is: popular items rank lower than under a softmax over all items.
+    how likely it is: popular items rank lower than under a softmax over all items. Memory grows with the targets times
+    the distinct ones among them.
 
     Args:
-        mask_same_target: rows with the same target are no negatives of each other.
+        mask_same_target: targets that are the same item are no negatives of each other.
+
+    Source: Ma et al., DSSRec, KDD 2020, equation 6 with one intent, with `mask_same_target=False` and states over the
+    square root of the width.
     """
+    if not len(targets):
+        return states.sum() * 0.0 + table[:1].sum() * 0.0
     items, which, counts = targets.unique(return_inverse=True, return_counts=True)
-    scores = states @ F.embedding(items, table).t()
+    scores = at_least_fp32(states @ F.embedding(items, table).t())
     often = counts.to(scores.dtype).log().expand_as(scores)
     if mask_same_target:
         often = often.scatter(1, which[:, None], 0.0)
@@ -122,14 +129,15 @@ class NextItem:
     """A next-item loss with its numbers: states and targets in, a scalar out. It keeps no model.
 
     Args:
-        loss: "softmax" (every item), "sampled-softmax", "in-batch-softmax" (the targets of the batch), "bce", "gbce" or
-            "bpr".
+        loss: "softmax" (every item), "sampled-softmax", "in-batch-softmax", "bce", "gbce" or "bpr". In-batch, all other
+            targets of the batch are the negatives: with windows="prefixes" one of each row, else those of the row
+            itself too; with grouping="length" those of rows of like length.
         negatives: how many items a sampled loss draws for each target, or for the whole batch where they are shared.
         shared_negatives: one set of negatives for all rows of a batch, from `sampler`; else each row draws its own
             uniform ones outside its items.
         sampler: "uniform" or "popularity" (shared negatives only; the softmax then takes the logQ correction).
         alpha: popularity is `count ** alpha`.
-        mask_same_target: rows with the same target are no negatives of each other in the in-batch softmax.
+        mask_same_target: in the in-batch softmax, targets that are the same item are no negatives of each other.
         calibration: t of gBCE: 0 is plain BCE, 1 an unbiased probability.
         logits: "dot", or "cosine": states and items are put on the unit sphere before their product.
         temperature: divides the logits.
@@ -156,6 +164,11 @@ class NextItem:
             raise InputError(f"loss={self.loss!r} is not known; choose one of {', '.join(LOSSES)}")
         if self.sampler not in ("uniform", "popularity"):
             raise InputError(f"sampler={self.sampler!r} is not known; choose 'uniform' or 'popularity'")
+        reason = f"loss={self.loss!r} does not read it; leave it out, or choose "
+        if self.loss in ("softmax", "in-batch-softmax"):
+            of_samples = ("negatives", "shared_negatives", "sampler", "alpha")
+            unread = {name: getattr(self, name) for name in of_samples}
+            refuse_unread(NextItem, unread, reason + "a sampled loss, such as bce")
         if self.sampler == "popularity" and not self.shared_negatives:
             raise InputError("sampler='popularity' needs shared_negatives=true: its negatives are drawn for a batch")
         if self.logits not in ("dot", "cosine"):
@@ -170,13 +183,9 @@ class NextItem:
             raise InputError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1")
         if self.label_smoothing and self.loss != "softmax":
             raise InputError(
-                f"label_smoothing belongs to loss='softmax'; loss={self.loss!r} has no other items' labels"
+                f"label_smoothing={self.label_smoothing}: only loss='softmax' smooths labels; leave it out beside "
+                f"loss={self.loss!r}"
             )
-        reason = f"loss={self.loss!r} does not read it; leave it out, or choose "
-        if self.loss in ("softmax", "in-batch-softmax"):
-            of_samples = ("negatives", "shared_negatives", "sampler", "alpha")
-            unread = {name: getattr(self, name) for name in of_samples}
-            refuse_unread(NextItem, unread, reason + "a sampled loss, such as bce")
         if self.loss != "in-batch-softmax":
             refuse_unread(NextItem, {"mask_same_target": self.mask_same_target}, reason + "in-batch-softmax")
         if self.loss != "gbce":

@@ -47,7 +47,7 @@ class Backbone(nn.Module):
         return self.encoder.last(self.items(ids), ids != PAD, context)
 
     def at(self, ids: Tensor, places: Tensor, context: str = "causal") -> Tensor:
-        """The states at some positions alone, row after row: `places: (batch, length)` of bool -> `(n, dim)`."""
+        """The states at some real positions alone, row after row: `places: (batch, length)` of bool -> `(n, dim)`."""
         if (packed := self.encoder.packing(ids != PAD)) is not None:
             return self._of_packed(ids, packed, packed.slots_of(places), context)
         return self.encoder.at(self.items(ids), ids != PAD, places, context)

@@ -25,6 +25,8 @@ from recloom.objectives.supervised_contrast import supervised_contrast
 
 N, DIM, ITEMS, K = 37, 8, 23, 5
 
+SAMPLED = {"negatives": 5, "shared_negatives": True, "sampler": "popularity", "alpha": 0.5}
+
 
 @pytest.fixture
 def parts():
@@ -119,6 +121,33 @@ def test_in_batch_softmax_equals_the_loop(parts, masked):
         others = sum(score[m] for m in range(N) if m != n and not (masked and targets[m] == targets[n]))
         slow -= math.log(score[n] / (score[n] + others))
     assert in_batch_softmax(states, table, targets, masked).item() == pytest.approx(slow / N, rel=1e-9)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_methods_hand_on_whether_same_targets_are_masked(parts, cycle, masked):
+    states, table, targets, _ = parts
+    batch = SequenceBatch(torch.zeros(N, dtype=torch.int64), targets[:, None], targets[:, None])
+    numbers = {} if masked else {"mask_same_target": False}
+    built = methods.build("sasrec", cycle.catalog, dim=8, loss="in-batch-softmax", **numbers)[0].method.next_item
+    for objective in (NextItem("in-batch-softmax", **numbers), built):
+        found = objective(states[:, None], table, batch, torch.Generator())
+        torch.testing.assert_close(found, in_batch_softmax(states, table, targets, masked))
+
+
+def test_in_batch_softmax_sums_in_fp32_under_mixed_precision(parts):
+    states, table, targets, _ = (part.detach() for part in parts)
+    many = targets.repeat(40)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = in_batch_softmax(states.float().repeat(40, 1), table.float(), many, False)
+    scores = (states.bfloat16() @ table.bfloat16().t()).double()[:, targets].repeat(1, 40)
+    own = scores[torch.arange(N), torch.arange(N)]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), (scores.logsumexp(1) - own).mean(), rtol=1e-5, atol=0)
+
+
+def test_in_batch_softmax_of_nothing_is_zero(parts):
+    states, table, targets, _ = parts
+    assert in_batch_softmax(states[:0], table, targets[:0]).item() == 0
 
 
 def test_in_batch_softmax_is_dssrecs_equation_of_one_intent(parts):
@@ -337,17 +366,18 @@ def test_impossible_numbers_are_refused_by_name(wrong):
 @pytest.mark.parametrize(
     "numbers",
     [
-        {"negatives": 5},
-        {"shared_negatives": True},
         {"calibration": 0.5},
         {"calibration": 0.5, "loss": "bce"},
-        {"negatives": 5, "loss": "in-batch-softmax"},
+        *({name: value, "loss": "in-batch-softmax"} for name, value in SAMPLED.items()),
+        *({name: value, "loss": "softmax"} for name, value in SAMPLED.items()),
+        {"calibration": 0.5, "loss": "in-batch-softmax"},
     ],
 )
 def test_numbers_that_the_loss_does_not_read_are_refused(numbers):
     with pytest.raises(InputError, match=rf"{next(iter(numbers))}=\S+ has no effect: loss="):
         NextItem(**numbers)
-    NextItem(**{**numbers, "loss": "gbce"})
+    shared = {"shared_negatives": True} if "sampler" in numbers else {}
+    NextItem(**{**numbers, "loss": "gbce"}, **shared)
 
 
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "in-batch-softmax"])
@@ -373,8 +403,9 @@ def test_label_smoothing_equals_pytorchs(parts):
         torch.testing.assert_close(mine, theirs)
     with pytest.raises(InputError, match=r"label_smoothing=1\.0"):
         NextItem(label_smoothing=1.0)
-    with pytest.raises(InputError, match="loss='softmax'"):
-        NextItem("bce", label_smoothing=0.1)
+    for loss in LOSSES[1:]:
+        with pytest.raises(InputError, match=r"label_smoothing=0\.1: only loss='softmax'"):
+            NextItem(loss, label_smoothing=0.1)
 
 
 def test_supervised_contrast_equals_the_double_loop():

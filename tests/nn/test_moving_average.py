@@ -11,10 +11,11 @@ from recloom.nn.attention import SelfAttention
 from recloom.nn.moving_average import AttentionAndAverage, MovingAverage
 
 
+@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("causal", [True, False])
-def test_each_channel_is_the_weighted_mean_of_what_it_may_see(causal):
+def test_each_channel_is_the_weighted_mean_of_what_it_may_see(causal, training):
     torch.manual_seed(0)
-    average = MovingAverage(3, 8)
+    average = MovingAverage(3, 8).train(training)
     states, lengths = torch.randn(2, 5, 3), [5, 3]
     valid = torch.arange(5) < torch.tensor(lengths)[:, None]
     constants = average.log_constants.tolist()

@@ -6,6 +6,7 @@ import torch
 
 from recloom.data.catalog import Catalog
 from recloom.encoders import Transformer, transformer
+from recloom.errors import InputError
 from recloom.items import IdEmbedding
 from recloom.nn import packing as module
 from recloom.nn.packing import emptiest_first, packing
@@ -83,8 +84,9 @@ def test_states_and_gradients_are_those_of_all_rows_at_one_time(rows, positions,
         torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("context", ["causal", "bidirectional"])
 @pytest.mark.parametrize("positions", ["from_start", "from_end"])
-def test_a_backbone_packs_ids_so_that_padding_has_no_vectors(rows, positions, monkeypatch):
+def test_a_backbone_packs_ids_so_that_padding_has_no_vectors(rows, positions, context, monkeypatch):
     _, valid = rows
     draw = torch.Generator().manual_seed(4)
     ids = torch.randint(1, 51, valid.shape, generator=draw) * valid
@@ -97,7 +99,8 @@ def test_a_backbone_packs_ids_so_that_padding_has_no_vectors(rows, positions, mo
     for packed in (True, False):
         if not packed:
             monkeypatch.setattr(module, "WORTH", 0.0)
-        states, ends, some = backbone(ids), backbone.last(ids), backbone.at(ids, places)
+        states, ends = backbone(ids, context), backbone.last(ids, context)
+        some = backbone.at(ids, places, context)
         backbone.zero_grad()
         ((states * valid[..., None]).sin().sum() + (ends * torch.arange(8)).cos().sum() + some.exp().sum()).backward()
         gradients = [parameter.grad.clone() for parameter in backbone.parameters()]
@@ -105,6 +108,17 @@ def test_a_backbone_packs_ids_so_that_padding_has_no_vectors(rows, positions, mo
     for mine, plain in zip(found[True], found[False], strict=True):
         torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-4)
     assert max(formed[:3]) <= 1.25 * int(valid.sum()) + 30 < valid.numel() == formed[3]
+
+
+def test_what_an_encoder_cannot_read_is_refused_of_packed_rows_too():
+    backbone = Backbone(IdEmbedding(Catalog(np.arange(50)), 8), Transformer(8, heads=2, length=10)).train()
+    ids = torch.arange(1, 13).repeat(9, 1) * (torch.arange(12) < torch.tensor([[12], *[[1]] * 8]))
+    assert packing(ids != 0) is not None
+    for read in (backbone, backbone.last):
+        with pytest.raises(InputError, match="a row of 12 items is longer than length=10"):
+            read(ids)
+        with pytest.raises(InputError, match="cannot read a 'backward' context"):
+            read(ids[:, :10], "backward")
 
 
 def test_outside_training_and_beside_moving_averages_nothing_is_packed(rows, monkeypatch):
