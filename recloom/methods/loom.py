@@ -27,7 +27,8 @@ from recloom.training import Backbone, NextItemPrediction, Stage, WindowsSchedul
 ABOUT = About("", 0, "read")
 
 LONG = 75
-"""Mean training actions of a user from which rows hold 200 items, as in SASRec's paper on MovieLens-1M; else 50."""
+"""Mean training actions of a user from which rows hold 200 items and dropout is .2, as in SASRec's paper on
+MovieLens-1M; else 50 and .5."""
 
 
 def make_backbone(
@@ -37,8 +38,8 @@ def make_backbone(
     layers: int = 2,
     heads: int = 2,
     length: int | None = None,
-    dropout: float = 0.5,
-    attention_dropout: float | None = 0.5,
+    dropout: float | None = None,
+    attention_dropout: float | None = None,
     positions: str = "from_end",
     average_share: float = 0.7,
     attributes: bool = True,
@@ -49,6 +50,7 @@ def make_backbone(
 
     Args:
         length: of rows; if None 200 where users have at least `LONG` training actions on average, else 50.
+        dropout: rate on the embedded input and every sub-layer; if None .2 where users have so many actions, else .5.
         attributes: add the mean of an item's attribute vectors to its own, where the data have any.
     """
     if not attributes:
@@ -64,8 +66,11 @@ def make_backbone(
             attribute_dropout=attribute_dropout,
             id_dropout=id_dropout,
         )
+    long = bool(catalog.n_users) and catalog.train_counts.sum() >= LONG * catalog.n_users
     if length is None:
-        length = 200 if catalog.n_users and catalog.train_counts.sum() >= LONG * catalog.n_users else 50
+        length = 200 if long else 50
+    if dropout is None:
+        dropout = 0.2 if long else 0.5
     encoder = Transformer(
         dim,
         layers=layers,

@@ -72,16 +72,20 @@ def of_mean_length(mean, n_users=10):
     return Catalog(np.array([1, 2]), train_counts=counts, n_users=n_users)
 
 
-@pytest.mark.parametrize(("mean", "wanted"), [(0, 50), (74, 50), (75, 200)])
-def test_loom_reads_more_of_long_histories(mean, wanted):
+@pytest.mark.parametrize(("mean", "length", "dropout"), [(0, 50, 0.5), (74, 50, 0.5), (75, 200, 0.2)])
+def test_loom_reads_more_of_long_histories_with_less_dropout(mean, length, dropout):
     catalog = of_mean_length(mean)
-    found, given = (methods.build("loom", catalog, dim=8, **numbers)[0].method for numbers in ({}, {"length": 30}))
-    assert (found.length, given.length) == (wanted, 30)
+    for given in ({}, {"length": 30}, {"dropout": 0.3}):
+        encoder = methods.build("loom", catalog, dim=8, **given)[0].method.backbone.encoder
+        assert encoder.length == given.get("length", length)
+        assert encoder.dropout == encoder.blocks[0].attention.attention.dropout == given.get("dropout", dropout)
 
 
-def test_loom_s_recipes_have_the_length_that_it_chooses_for_their_data(real_data):
+def test_loom_s_recipes_have_what_it_chooses_for_their_data(real_data):
     for file in sorted(ROOT.glob("recipes/*/loom.toml")):
         recipe = read_recipes(file)[0]
-        assert set(recipe.numbers) == {"length"}, "loom as it comes"
-        chosen = methods.build("loom", read_data(real_data, recipe.dataset).catalog)[0].method
-        assert chosen.length == recipe.numbers["length"], recipe.dataset
+        assert set(recipe.numbers) == {"length", "dropout", "attention_dropout"}, "loom as it comes"
+        encoder = methods.build("loom", read_data(real_data, recipe.dataset).catalog)[0].method.backbone.encoder
+        chosen = {"length": encoder.length, "dropout": encoder.dropout}
+        chosen["attention_dropout"] = encoder.blocks[0].attention.attention.dropout
+        assert chosen == recipe.numbers, recipe.dataset
