@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from recloom.errors import InputError
 from recloom.objectives.precision import at_least_fp32
@@ -44,7 +46,7 @@ def info_nce(
             products are spared; all if None.
         among: negatives of a view are all other "views", or, as in-batch pairs, the "partners" of other rows alone.
 
-    With one row there is nothing to tell apart, and the loss is 0.
+    With one row there is nothing to tell apart, and the loss is 0. Second derivatives are not offered.
     """
     check_info_nce(temperature, similarity)
     if among not in ("views", "partners"):
@@ -59,17 +61,42 @@ def _info_nce(
     n = len(views) // 2
     if similarity == "cosine":
         views = F.normalize(views, dim=1)
-    logits = (views @ views.t() if real is None else products(views, real)) / temperature
+    scaled = views if temperature == 1 else views / temperature
+    logits = scaled @ views.t() if real is None else products(views, real) / temperature
+    with torch.no_grad():  # nobody else reads them, and the gradient there is 0
+        logits.fill_diagonal_(-torch.inf)
     own = torch.arange(2 * n, device=views.device)
     partner = own.roll(n)
-    logits = logits.index_put((own, own), logits.new_full((), -torch.inf))  # much cheaper than a mask of all pairs
     if among == "partners" or same is not None:
         side = own < n
         out = (side[:, None] == side) if among == "partners" else torch.zeros_like(logits, dtype=torch.bool)
         if same is not None:
             out = out | same.repeat(2, 2)
         logits = logits.masked_fill(out.index_put((own, partner), out.new_zeros(())), -torch.inf)
-    return F.cross_entropy(logits, partner)
+    return _CrossEntropy.apply(logits, partner)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Mean of `-log softmax(logits)[targets]`; its gradient is formed in the forward pass, in place of the logarithms.
+
+    torch's own reads and writes all pairs several times more, which costs as much as the product does.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        rows = torch.arange(len(logits), device=logits.device)
+        logarithms = logits.log_softmax(1)
+        loss = -logarithms[rows, targets].mean()
+        chances = logarithms.exp_()
+        chances[rows, targets] -= 1
+        ctx.save_for_backward(chances)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (chances,) = ctx.saved_tensors
+        return chances * (grad / len(chances)), None
 
 
 def products(views: Tensor, real: Tensor) -> Tensor:
