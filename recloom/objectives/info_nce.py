@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from recloom.errors import InputError
+from recloom.objectives.known_slope import known_slope
 from recloom.objectives.precision import at_least_fp32
 
 SIMILARITIES = ("dot", "cosine")
@@ -73,30 +72,19 @@ def _info_nce(
         if same is not None:
             out = out | same.repeat(2, 2)
         logits = logits.masked_fill(out.index_put((own, partner), out.new_zeros(())), -torch.inf)
-    return _CrossEntropy.apply(logits, partner)
+    return cross_entropy(logits, partner)
 
 
-class _CrossEntropy(torch.autograd.Function):
-    """Mean of `-log softmax(logits)[targets]`; its gradient is formed in the forward pass, in place of the logarithms.
-
-    torch's own reads and writes all pairs several times more, which costs as much as the product does.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean of `-log softmax(logits)[targets]`: `(n, m)`, `(n,)`."""
+    with torch.no_grad():
         rows = torch.arange(len(logits), device=logits.device)
         logarithms = logits.log_softmax(1)
         loss = -logarithms[rows, targets].mean()
         chances = logarithms.exp_()
         chances[rows, targets] -= 1
-        ctx.save_for_backward(chances)
-        return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (chances,) = ctx.saved_tensors
-        return chances * (grad / len(chances)), None
+        slope = chances.div_(len(chances))
+    return known_slope(logits, loss, slope)
 
 
 def products(views: Tensor, real: Tensor) -> Tensor:

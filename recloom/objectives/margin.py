@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from recloom.objectives.known_slope import known_slope
 from recloom.objectives.precision import at_least_fp32
 
 
@@ -33,46 +31,33 @@ def margin_regulariser(one: Tensor, two: Tensor, *, extrema: str = "row") -> Ten
     views = at_least_fp32(torch.cat([one, two]))
     with torch.autocast(views.device.type, enabled=False):
         scores = views @ views.t()
-    return _Margin.apply(scores, extrema == "global")
+    return known_slope(scores, *_loss_and_slope(scores.detach(), extrema == "global"))
 
 
-class _Margin(torch.autograd.Function):
-    """The regulariser of all products, `(2n, 2n)`; its gradient is formed in the forward pass.
-
-    By torch's own steps it reads and writes all pairs some twenty times, which costs more than the product does.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, over_batch: bool) -> Tensor:
-        each = torch.arange(len(scores), device=scores.device)
-        partner = each.roll(len(each) // 2)
-        own = each.repeat(2), torch.cat([each, partner])  # each view itself, and its partner
-        positive, negative = scores[each, partner], scores.clone()
-        negative[own] = -torch.inf
-        wrong, hardest = negative.max(1)
-        lowest, highest = (positive.argmin(), wrong.argmax()) if over_batch else (each, each)
-        right, wrong = positive[lowest], wrong[highest]
-        up, most = F.relu(positive - torch.minimum(right, wrong)), torch.maximum(right, wrong)
-        negative[own] = torch.inf
-        down = negative.neg_().add_(most.expand_as(each)[:, None]).clamp_(min=0)
-        pairs = down.numel() - 2 * len(each)
-        loss = up.mean() + down.sum() / pairs
-        pulled, pushed = up.sign() / len(each), down.sign_()
-        towards_least, towards_most = -pulled, pushed.sum(1) / pairs
-        slope, least_is_right = pushed.mul_(-1 / pairs), right < wrong
-        of_right = torch.where(least_is_right, towards_least, towards_most)
-        of_wrong = torch.where(least_is_right, towards_most, towards_least)
-        for row, column, part in (
-            (each, partner, pulled),
-            (lowest, partner[lowest], of_right),
-            (highest, hardest[highest], of_wrong),
-        ):
-            slope.index_put_((row.expand_as(each), column.expand_as(each)), part, accumulate=True)
-        ctx.save_for_backward(slope)
-        return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return slope * grad, None
+def _loss_and_slope(scores: Tensor, over_batch: bool) -> tuple[Tensor, Tensor]:
+    """The regulariser of all products, `(2n, 2n)`, and its derivative by each."""
+    each = torch.arange(len(scores), device=scores.device)
+    partner = each.roll(len(each) // 2)
+    own = each.repeat(2), torch.cat([each, partner])  # each view itself, and its partner
+    positive, negative = scores[each, partner], scores.clone()
+    negative[own] = -torch.inf
+    wrong, hardest = negative.max(1)
+    lowest, highest = (positive.argmin(), wrong.argmax()) if over_batch else (each, each)  # rows of the extrema
+    right, wrong = positive[lowest], wrong[highest]
+    up, most = F.relu(positive - torch.minimum(right, wrong)), torch.maximum(right, wrong)
+    negative[own] = torch.inf  # above any bound, so that they count for nothing below
+    down = negative.neg_().add_(most.expand_as(each)[:, None]).clamp_(min=0)
+    pairs = down.numel() - 2 * len(each)
+    loss = up.mean() + down.sum() / pairs
+    pulled, pushed = up.sign() / len(each), down.sign_()
+    towards_least, towards_most = -pulled, pushed.sum(1) / pairs
+    slope, least_is_right = pushed.mul_(-1 / pairs), right < wrong
+    of_right = torch.where(least_is_right, towards_least, towards_most)
+    of_wrong = torch.where(least_is_right, towards_most, towards_least)
+    for row, column, part in (
+        (each, partner, pulled),
+        (lowest, partner[lowest], of_right),
+        (highest, hardest[highest], of_wrong),
+    ):
+        slope.index_put_((row.expand_as(each), column.expand_as(each)), part, accumulate=True)
+    return loss, slope

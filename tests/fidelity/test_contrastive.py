@@ -34,8 +34,8 @@ def pair(n=4, dim=3):
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 @pytest.mark.parametrize("among", ["views", "partners"])
-def test_info_nce_by_loops(similarity, among):
-    one, two = pair()
+def test_info_nce_and_its_gradient_by_loops(similarity, among):
+    one, two = (half.requires_grad_() for half in pair())
     same = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
     views = [*one, *two]
     if similarity == "cosine":
@@ -46,10 +46,13 @@ def test_info_nce_by_loops(similarity, among):
             partner = (a + 4) % 8
             kept = [b for b in range(8) if b != a and (b == partner or mask is None or not mask[a % 4, b % 4])]
             kept = [b for b in kept if among == "views" or (a < 4) != (b < 4)]
-            total = sum(math.exp(float(views[a] @ views[b]) / 0.7) for b in kept)
-            slow.append(-math.log(math.exp(float(views[a] @ views[partner]) / 0.7) / total))
+            total = sum((views[a] @ views[b] / 0.7).exp() for b in kept)
+            slow.append(-((views[a] @ views[partner] / 0.7).exp() / total).log())
+        wanted = torch.stack(slow).mean()
         found = info_nce(one, two, temperature=0.7, similarity=similarity, same=mask, among=among)
-        assert found.item() == pytest.approx(np.mean(slow), rel=1e-10)
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=0)
+        gradients = (torch.autograd.grad(3 * loss, (one, two), retain_graph=True) for loss in (found, wanted))
+        torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["cl4srec", "duorec", "mclrec", "coserec", "iclrec", "srma", "lma4rec"])
