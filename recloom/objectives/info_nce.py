@@ -72,10 +72,10 @@ def _info_nce(
         if same is not None:
             out = out | same.repeat(2, 2)
         logits = logits.masked_fill(out.index_put((own, partner), out.new_zeros(())), -torch.inf)
-    return cross_entropy(logits, partner)
+    return _cross_entropy(logits, partner)
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean of `-log softmax(logits)[targets]`: `(n, m)`, `(n,)`."""
     with torch.no_grad():
         rows = torch.arange(len(logits), device=logits.device)

@@ -25,8 +25,7 @@ class _KnownSlope(torch.autograd.Function):
 def known_slope(values: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
     """The loss, from which `slope * gradient` passes to the values.
 
-    Step by step torch reads and writes all values several times more than a loss and its slope need, which costs more
-    than the products that the values come from.
+    Step by step torch reads and writes all values several times more than a loss and its slope need.
 
     Args:
         values: what the loss is of; any shape.
